@@ -1,0 +1,114 @@
+"""Tiny real things for every test: a trained WordPiece tokenizer, small random backbones on disk, SemEval-shaped rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoConfig, AutoModelForTextEncoding, PreTrainedTokenizerFast
+
+torch.set_num_threads(min(2, os.cpu_count() or 1))
+
+HUMAN_WORDS = (
+    "rain dog street laugh kitchen muddy grandma honestly bus weird coffee forgot shoes stairs neighbour yelled".split()
+)
+MACHINE_WORDS = "furthermore delve tapestry crucial landscape leverage holistic robust moreover testament realm foster pivotal".split()
+SHARED_WORDS = "the a of and to in was is it that on for with as at by this from".split()
+SENTENCES = [
+    "Тихий вечер опустился на старый город, и фонари зажглись.",
+    "今天天气很好，我们去公园散步。",
+    "ذهب الولد إلى المدرسة في الصباح الباكر.",
+    "The quick brown fox 🦊 jumps over the lazy dog 👩‍👩‍👧‍👦!",
+]
+
+
+def make_text(label: int, words: int, seed: int) -> str:
+    """A nonsense text whose vocabulary depends on the label, so that a tiny model can learn it."""
+    rng = random.Random(f"{label}-{words}-{seed}")
+    own = MACHINE_WORDS if label else HUMAN_WORDS
+    chosen = [rng.choice(own if rng.random() < 0.5 else SHARED_WORDS) for _ in range(words)]
+    for position in range(9, words, 12):
+        chosen[position] += "."
+    return " ".join(chosen).capitalize() + "."
+
+
+def make_rows(documents: int, seed: int = 0, words: tuple[int, int] = (10, 120)) -> list[dict]:
+    """Rows of the stand-in's shape: human and machine texts in pairs, two languages, two sources."""
+    rng = random.Random(seed)
+    rows = []
+    for index in range(documents):
+        label = index % 2
+        rows.append(
+            {
+                "id": index,
+                "label": label,
+                "text": make_text(label, rng.randint(*words), seed * 100_000 + index),
+                "model": "chatGPT" if label else "human",
+                "source": ["reddit", "wikihow"][index // 2 % 2],
+                "lang": ["en", "ru"][index // 4 % 2],
+                "pair": f"pair-{index // 2}-{seed}",
+            }
+        )
+    return rows
+
+
+def write_jsonl(path: Path, rows: list[dict]) -> Path:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    """An uncased WordPiece tokenizer with [CLS] and [SEP], trained on the nonsense texts and a few scripts."""
+    raw = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    raw.normalizer = normalizers.BertNormalizer(lowercase=True)
+    raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    corpus = [row["text"] for row in make_rows(40)] + SENTENCES
+    raw.train_from_iterator(
+        corpus, trainers.WordPieceTrainer(vocab_size=400, special_tokens=special, show_progress=False)
+    )
+    raw.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[(token, raw.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=512,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+
+
+@pytest.fixture(scope="session")
+def backbone_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
+    """A random BERT of width 32 with its tokenizer, saved as a Hub folder."""
+    folder = tmp_path_factory.mktemp("backbone") / "tiny-bert"
+    torch.manual_seed(0)
+    config = AutoConfig.for_model("bert", vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **TINY)
+    AutoModelForTextEncoding.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The development data beside the project; whatever needs it skips where it is absent."""
+    folder = Path(os.environ.get("MVH_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"the development data folder {folder} is absent (users do not have it)")
+    return folder
