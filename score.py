@@ -1,0 +1,202 @@
+"""One detector on labelled files: predictions.jsonl, metrics.json and a small table in metrics.md.
+
+    python -m mvh.score checkpoints/mvh-mini-en --data dev.jsonl --data ood.jsonl --out runs/score_mini
+
+Texts stream through the detector in file order, one line of predictions.jsonl each. AUROC and `tpr_at_fpr` run over all
+texts by margin; the decisions are the detector's verdicts at its alpha (or `--alpha`). "uncertain" stays in every
+denominator as not flagged. A text the detector could not read is uncertain too, takes the lowest margin of its file (so
+that it is flagged last) and is listed under "errors". A file of many sources is reported by family (`source_groups`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import shlex
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO
+
+from mvh.dataset_builder.semeval import read_semeval
+from mvh.export import provenance
+from mvh.metrics import DECISIONS, HUMAN, beta_binomial_limit, detection_report, source_groups
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+Rows = Iterable[dict[str, Any]]
+Scorer = Callable[[Iterator[str]], Iterator[dict[str, Any]]]
+
+CALL_OPTIONS = ("alpha", "correction", "vote", "p_values", "precision", "batch_size")
+
+
+def open_checkpoint(name: str, options: dict[str, Any]) -> tuple[Scorer, dict[str, Any]]:
+    """The pipeline of a checkpoint as a scorer.
+
+    Args:
+        name: Checkpoint folder or Hub name.
+        options: Options of the pipeline's call; those that are None are the checkpoint's own.
+
+    Returns:
+        A function from texts to dicts of `margin`, `score`, `p_value`, `decision` ("human", "machine" or "uncertain"),
+        `segments` (their number), `alpha` and `error`, one per text in order; and what is known of the detector: its
+        name and the number of its calibration documents (None without calibration).
+    """
+    from mvh.pipeline_mvh import TASK  # registers the task
+    from transformers import pipeline
+
+    detect: Any = pipeline(TASK, model=name, trust_remote_code=True)  # type: ignore[call-overload]  # our own task
+    config = detect.model.config
+    names = {config.id2label[0]: "human", config.id2label[1]: "machine"}
+    given = {key: value for key, value in options.items() if value is not None}
+
+    def scorer(texts: Iterator[str]) -> Iterator[dict[str, Any]]:
+        for result in detect(texts, **given):
+            yield {
+                **{key: result[key] for key in ("margin", "score", "p_value", "alpha")},
+                "decision": names.get(result["label"], "uncertain"),
+                "segments": len(result["segments"]),
+                "error": result.get("error"),
+            }
+
+    calibration = config.calibration
+    documents = None if calibration is None else int(calibration["document"]["groups"]["all"]["documents"])
+    return scorer, {"name": config.name, "calibration_documents": documents}
+
+
+DETECTORS: dict[str, Callable[[str, dict[str, Any]], tuple[Scorer, dict[str, Any]]]] = {"checkpoint": open_checkpoint}
+
+
+def predictions(rows: Rows, scorer: Scorer) -> Iterator[dict[str, Any]]:
+    """Stream the rows through the scorer: `id`, `label`, `source` of each beside what the scorer says of its text."""
+    waiting: deque[dict[str, Any]] = deque()  # rows the scorer has read ahead of its results
+
+    def texts() -> Iterator[str]:
+        for row in rows:
+            waiting.append({key: row[key] for key in ("id", "label", "source")})
+            yield row["text"]
+
+    for result in scorer(texts()):
+        yield waiting.popleft() | result
+    if waiting:
+        raise ValueError(f"The detector returned {len(waiting)} results fewer than it was given texts.")
+
+
+def summarise(predicted: Sequence[dict[str, Any]], calibration_documents: int | None) -> dict[str, Any]:
+    """`detection_report` of one file's predictions, with alpha, the limit of the realised FPR, and the errors.
+
+    Raises:
+        ValueError: If there is no prediction without an error.
+    """
+    margins = [row["margin"] for row in predicted if row["error"] is None]
+    errors = [{"id": row["id"], **row["error"]} for row in predicted if row["error"] is not None]
+    if not margins:
+        first = errors[0]["message"] if errors else "there were none"
+        raise ValueError(f"None of {len(predicted)} texts could be scored, the first because: {first}")
+    alpha = next(row["alpha"] for row in predicted if row["error"] is None)
+    limit = None
+    if calibration_documents:
+        humans = sum(row["label"] == HUMAN for row in predicted)
+        limit = beta_binomial_limit(calibration_documents, humans, alpha)
+    return {
+        "documents": len(predicted),
+        "alpha": alpha,
+        "fpr_limit_99": limit,
+        **detection_report(
+            [row["label"] for row in predicted],
+            [min(margins) if row["error"] is not None else row["margin"] for row in predicted],
+            [DECISIONS[row["decision"]] for row in predicted],
+            source_groups([row["source"] for row in predicted]),
+        ),
+        "errors": errors,
+    }
+
+
+def score_file(path: Path, scorer: Scorer, limit: int | None, out: TextIO) -> list[dict[str, Any]]:
+    """Score one file (its first `limit` valid rows), writing each prediction as it comes; returns all of them."""
+    bad: list[dict[str, Any]] = []
+    rows = islice(read_semeval(path, bad.append), limit)
+    predicted = []
+    for row in tqdm(predictions(rows, scorer), desc=path.name, unit=" documents"):
+        out.write(json.dumps({"file": path.name, **row}, ensure_ascii=False) + "\n")
+        predicted.append(row)
+    if bad:
+        logger.warning("%s: %d bad rows left out, the first: %s", path.name, len(bad), bad[0]["message"])
+    return predicted
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """A table of the overall figures and one row per source for every file."""
+    heads = ["documents", "human", "machine", "AUROC", "F1", "TPR", "FPR", "FPR 95 % interval", "coverage"]
+    lines = [f"{report['detector']['name']}: `{report['command']}`", ""]
+    for file, figures in report["files"].items():
+        limit = figures["fpr_limit_99"]
+        note = "no calibration" if limit is None else f"99 % limit of the realised FPR {limit:.4f}"
+        lines += [f"## {file}", "", f"alpha {figures['alpha']}, {note}, {len(figures['errors'])} errors", ""]
+        lines += [f"| {' | '.join(['source', *heads[1:]])} |", "|---" * len(heads) + "|"]
+        for name, row in {"all": figures["overall"], **figures["by_source"]}.items():
+            interval = "–" if row["fpr_interval_95"] is None else "{:.3f} to {:.3f}".format(*row["fpr_interval_95"])
+            shown = [_shown(row[key]) for key in ("auroc", "f1", "recall", "fpr")]
+            cells = [name, str(row["human"]), str(row["machine"]), *shown, interval, _shown(row["coverage"])]
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m mvh.score", description="Score labelled files with one detector.")
+    parser.add_argument("detector", help="checkpoint folder or Hub name")
+    parser.add_argument("--data", type=Path, required=True, action="append", help="JSONL file; may be repeated")
+    parser.add_argument("--out", type=Path, required=True, help="folder for predictions and metrics")
+    parser.add_argument("--kind", choices=DETECTORS, default="checkpoint", help="what the detector is")
+    parser.add_argument("--alpha", type=float, help="level of the tests; the checkpoint's own by default, as the rest")
+    parser.add_argument("--correction", help="bh, by, holm or none")
+    parser.add_argument("--vote", help="calibrated, majority or any")
+    parser.add_argument("--p-values", help="conformal or softmax")
+    parser.add_argument("--precision", help="float32 or bfloat16")
+    parser.add_argument("--batch-size", type=int, help="segments per batch")
+    parser.add_argument("--limit", type=int, help="rows of each file, its first ones; all by default")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Score every file, write the three outputs, return the content of metrics.json."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    names = [path.name for path in options.data]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Data files are told apart by name, but two of {names} are the same.")
+    for path in options.data:
+        if not path.is_file():
+            raise FileNotFoundError(f"There is no file {path}.")
+    call = {key: getattr(options, key) for key in CALL_OPTIONS}
+    scorer, detector = DETECTORS[options.kind](options.detector, call)
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    command = "python -m mvh.score " + shlex.join(sys.argv[1:] if arguments is None else arguments)
+    report: dict[str, Any] = {"detector": detector, "command": command, "options": call, **provenance(), "files": {}}
+    with (options.out / "predictions.jsonl").open("w", encoding="utf-8") as out:
+        for path in options.data:
+            predicted = score_file(path, scorer, options.limit, out)
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            report["files"][path.name] = {"sha256": digest, **summarise(predicted, detector["calibration_documents"])}
+    (options.out / "metrics.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (options.out / "metrics.md").write_text(markdown(report), encoding="utf-8")
+    for name, figures in report["files"].items():
+        overall = figures["overall"]
+        logger.info("%s: AUROC %s, FPR %s at alpha %s", name, overall["auroc"], overall["fpr"], figures["alpha"])
+    return report
+
+
+if __name__ == "__main__":
+    main()
