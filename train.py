@@ -1,0 +1,397 @@
+"""Train a detector from a recipe; what it leaves is a checkpoint folder that loads, detects and can be published.
+
+    accelerate launch train.py recipes/article_en.yaml --train_file train.jsonl --test_file dev.jsonl --output_dir runs/en
+    python -m mvh.train recipes/mvh-mini-en.yaml --dataset runs/data --num_train_epochs 2
+
+A recipe is a YAML of the fields of `ModelArguments`, `DataArguments` and `MvhTrainingArguments` (all of
+`transformers.TrainingArguments` among them); every field can be overridden on the command line. Data come as SemEval
+JSONL (`train_file`, cut into segments by mvh.dataset_builder first) or as a folder built before (`dataset`).
+
+`output_dir` holds the Trainer's checkpoints; run the same command again and a killed run goes on from the last of them.
+The finished detector is `output_dir/model`, the log `output_dir/training.json`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import sys
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+import yaml
+from mvh.dataset_builder.build import build_dataset
+from mvh.export import export_checkpoint, provenance
+from mvh.features_mvh import compute_features
+from mvh.metrics import classification_metrics
+from mvh.modeling_mvh import MvhForSequenceClassification
+from mvh.voting_mvh import document_margin
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
+from transformers import (
+    AutoTokenizer,
+    EvalPrediction,
+    HfArgumentParser,
+    PreTrainedModel,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
+logger = logging.getLogger("mvh.train")
+
+
+@dataclass
+class ModelArguments:
+    """The detector: backbone, pooling, head, segments, features, LoRA."""
+
+    backbone: str = field(default="microsoft/mdeberta-v3-base", metadata={"help": "Hub name or folder of the encoder."})
+    name: str = field(default="mvh", metadata={"help": "Name that results and the card give the detector."})
+    pooling: str = field(default="cls", metadata={"help": "'cls' or 'mean'."})
+    head_widths: list[int] = field(default_factory=lambda: [512, 256], metadata={"help": "Two widths of the head."})
+    head_dropout: float = field(default=0.1, metadata={"help": "Dropout before each layer of the head."})
+    encoder_dropout: float | None = field(
+        default=None, metadata={"help": "Hidden and attention dropout of the encoder."}
+    )
+    core_tokens: int = field(default=256, metadata={"help": "Tokens of a segment's core."})
+    context_tokens: int = field(default=50, metadata={"help": "Tokens of left context."})
+    feature_names: list[str] = field(default_factory=list, metadata={"help": "Handcrafted features, in order."})
+    lora_r: int = field(default=0, metadata={"help": "Rank of LoRA in the encoder; 0 trains all weights."})
+    lora_alpha: int = field(default=16, metadata={"help": "Scale of LoRA."})
+    lora_dropout: float = field(default=0.0, metadata={"help": "Dropout of LoRA."})
+    lora_targets: list[str] = field(default_factory=list, metadata={"help": "Module names; guessed when empty."})
+    store_dtype: str = field(default="float32", metadata={"help": "dtype of the saved weights; they load as float32."})
+
+
+@dataclass
+class DataArguments:
+    """Where the texts come from."""
+
+    train_file: str | None = field(default=None, metadata={"help": "SemEval JSONL to train on."})
+    test_file: str | None = field(default=None, metadata={"help": "SemEval JSONL to report on."})
+    documents: int | None = field(default=None, metadata={"help": "Draw a balanced sample of so many documents."})
+    test_documents: int | None = field(default=None, metadata={"help": "The same for the test file."})
+    data_seed_roles: int = field(default=0, metadata={"help": "Seed of the roles and of the sample."})
+    dataset: str | None = field(
+        default=None, metadata={"help": "Folder made by mvh.dataset_builder, instead of files."}
+    )
+    strict: bool = field(default=False, metadata={"help": "Raise on a bad data row instead of setting it aside."})
+
+
+@dataclass
+class MvhTrainingArguments(TrainingArguments):
+    """TrainingArguments plus the article's freeze schedule and learning-rate milestones."""
+
+    output_dir: str = field(default="runs/mvh", metadata={"help": "Folder of checkpoints, log and result."})
+    frozen_epochs: list[int] = field(
+        default_factory=lambda: [1, 5], metadata={"help": "Epochs, from 1, in which only the head is trained."}
+    )
+    lr_milestones: list[float] = field(
+        default_factory=lambda: [2, 4],
+        metadata={"help": "Epochs after which the learning rate is multiplied by lr_gamma; empty: lr_scheduler_type."},
+    )
+    lr_gamma: float = field(default=0.5, metadata={"help": "Factor at each milestone."})
+
+
+class FreezeSchedule(TrainerCallback):
+    """Freeze the encoder in the given epochs and thaw it in the others.
+
+    The optimizer must be built while everything is trainable, so nothing may be frozen before the Trainer starts.
+    """
+
+    def __init__(self, frozen_epochs: list[int]) -> None:
+        self.frozen_epochs = set(frozen_epochs)
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Set the state for the epoch that begins; right after a resume in the middle of an epoch, too."""
+        epoch = int((state.epoch or 0.0) + 1e-6) + 1
+        detector = getattr(model, "module", model)
+        detector.freeze_encoder(epoch in self.frozen_epochs)
+
+
+class MvhTrainer(Trainer):
+    """Trainer with learning-rate milestones in epochs and evaluation in the order of the dataset."""
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LRScheduler:
+        """MultiStepLR whose milestones are epochs (the Trainer steps the scheduler once per optimizer step)."""
+        if not self.args.lr_milestones:
+            return super().create_scheduler(num_training_steps, optimizer)
+        if getattr(self, "lr_scheduler", None) is None:
+            steps_per_epoch = num_training_steps / self.args.num_train_epochs
+            milestones = [round(epoch * steps_per_epoch) for epoch in self.args.lr_milestones]
+            self.lr_scheduler = MultiStepLR(optimizer or self.optimizer, milestones, gamma=self.args.lr_gamma)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def _get_eval_sampler(self, eval_dataset: datasets.Dataset) -> torch.utils.data.Sampler:
+        """Rows in their order: document metrics need it (the dataset was sorted by length beforehand)."""
+        return torch.utils.data.SequentialSampler(eval_dataset)
+
+
+def main(argv: list[str] | None = None) -> Path:
+    """Parse -> data -> model -> train -> evaluate -> export. Returns the folder of the finished detector."""
+    model_args, data_args, args = parse_recipe(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    made_by = provenance()  # of the code that trains, not of what is committed meanwhile
+    set_seed(args.seed)
+    tokenizer = load_tokenizer(model_args.backbone)
+    data = load_segments(data_args, model_args, args)
+    model = build_model(model_args, data["train"])
+    trainer = MvhTrainer(
+        model=model,
+        args=args,
+        train_dataset=prepare(data["train"], model_args),
+        eval_dataset=prepare(data["choose"], model_args).sort("length"),
+        data_collator=Collator(tokenizer.pad_token_id or 0),
+        compute_metrics=segment_and_document_metrics(data["choose"].sort("length")),
+        callbacks=[FreezeSchedule(args.frozen_epochs)],
+    )
+    trainer.train(resume_from_checkpoint=last_checkpoint(args.output_dir))
+    return finish(trainer, tokenizer, model_args, data_args, made_by)
+
+
+# --- recipe -------------------------------------------------------------------------------------------------------------
+
+
+def parse_recipe(argv: list[str]) -> tuple[ModelArguments, DataArguments, MvhTrainingArguments]:
+    """Recipe file first, then `--field value` overrides; without a file all fields come from the command line.
+
+    Raises:
+        ValueError: If the recipe is no mapping or names an unknown field (the nearest known one is said), or if neither
+            a data file nor a dataset folder is given.
+    """
+    parser = HfArgumentParser((ModelArguments, DataArguments, MvhTrainingArguments))
+    known = {f.name for kind in (ModelArguments, DataArguments, MvhTrainingArguments) for f in fields(kind) if f.init}
+    if argv and not argv[0].startswith("-"):
+        recipe = yaml.safe_load(Path(argv[0]).read_text(encoding="utf-8"))
+        if not isinstance(recipe, dict):
+            raise ValueError(f"The recipe {argv[0]} must be a mapping of fields, not {type(recipe).__name__}.")
+        for key, value in recipe.items():
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else "."
+                raise ValueError(f"The recipe {argv[0]} names the field {key!r}, which does not exist{hint}")
+            parser.set_defaults(**{key: value})
+        argv = argv[1:]
+    model_args, data_args, args = parser.parse_args_into_dataclasses(argv)
+    if not data_args.dataset and not data_args.train_file:
+        raise ValueError(
+            "A training needs train_file (SemEval JSONL) or dataset (a built folder), and neither was given."
+        )
+    return model_args, data_args, args
+
+
+# --- data ---------------------------------------------------------------------------------------------------------------
+
+
+def load_tokenizer(name_or_path: str) -> Any:
+    """The backbone's tokenizer without the truncation and padding that some tokenizer files carry."""
+    tokenizer = AutoTokenizer.from_pretrained(name_or_path)
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
+    return tokenizer
+
+
+def load_segments(
+    data_args: DataArguments, model_args: ModelArguments, args: MvhTrainingArguments
+) -> datasets.DatasetDict:
+    """The segments of a built folder; files are built into `output_dir/data` first, by the main process alone.
+
+    Raises:
+        ValueError: If the folder was cut by another tokenizer or into other segments than the recipe says.
+    """
+    folder = Path(data_args.dataset or Path(args.output_dir) / "data")
+    with args.main_process_first(desc="building the dataset"):
+        if not data_args.dataset and not (folder / "manifest.json").exists():
+            build_dataset(
+                data_args.train_file,
+                model_args.backbone,
+                folder,
+                test=data_args.test_file,
+                documents=data_args.documents,
+                test_documents=data_args.test_documents,
+                seed=data_args.data_seed_roles,
+                core_tokens=model_args.core_tokens,
+                context_tokens=model_args.context_tokens,
+                strict=data_args.strict,
+            )
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    built, wanted = manifest["segmentation"], (model_args.core_tokens, model_args.context_tokens)
+    if (built["core_tokens"], built["context_tokens"]) != wanted:
+        raise ValueError(f"{folder} holds segments of {built}, the recipe wants core and context of {wanted}.")
+    return datasets.load_dataset(str(folder), "segments")
+
+
+def prepare(segments: datasets.Dataset, model_args: ModelArguments) -> datasets.Dataset:
+    """The columns the Trainer needs: input_ids, labels, length, and features where the recipe names some."""
+    if model_args.feature_names:
+        segments = segments.map(lambda row: {"features": compute_features(row["text"], model_args.feature_names)})
+    segments = segments.rename_column("label", "labels")
+    keep = {"input_ids", "labels", "length", "features"}
+    return segments.remove_columns([name for name in segments.column_names if name not in keep])
+
+
+class Collator:
+    """Pad the segments of a batch to the longest: input_ids and attention_mask (B, T), labels (B,), features (B, F)."""
+
+    def __init__(self, pad_token_id: int) -> None:
+        self.pad_token_id = pad_token_id
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        """Build one batch."""
+        ids = [torch.as_tensor(row["input_ids"], dtype=torch.long) for row in rows]
+        masks = [torch.ones_like(part) for part in ids]
+        pad = torch.nn.utils.rnn.pad_sequence
+        batch = {
+            "input_ids": pad(ids, batch_first=True, padding_value=self.pad_token_id),  # (B, T)
+            "attention_mask": pad(masks, batch_first=True),  # (B, T)
+            "labels": torch.tensor([row["labels"] for row in rows]),  # (B,)
+        }
+        if "features" in rows[0]:
+            batch["features"] = torch.tensor(np.array([row["features"] for row in rows], dtype=np.float32))  # (B, F)
+        return batch
+
+
+# --- model --------------------------------------------------------------------------------------------------------------
+
+
+def build_model(model_args: ModelArguments, train_segments: datasets.Dataset) -> PreTrainedModel:
+    """A detector on the pretrained backbone, with feature statistics of the training segments, wrapped in LoRA if asked."""
+    overrides = {}
+    if model_args.encoder_dropout is not None:
+        overrides = {name: model_args.encoder_dropout for name in _dropout_names(model_args.backbone)}
+    mean, std = feature_statistics(train_segments, model_args.feature_names)
+    model = MvhForSequenceClassification.from_backbone(
+        model_args.backbone,
+        backbone_overrides=overrides,
+        name=model_args.name,
+        pooling=model_args.pooling,
+        head_widths=model_args.head_widths,
+        head_dropout=model_args.head_dropout,
+        core_tokens=model_args.core_tokens,
+        context_tokens=model_args.context_tokens,
+        feature_names=model_args.feature_names,
+        feature_mean=mean,
+        feature_std=std,
+    )
+    if not model_args.lora_r:
+        return model
+    from peft import LoraConfig, get_peft_model
+
+    targets = model_args.lora_targets or guess_lora_targets(model)
+    lora = LoraConfig(
+        r=model_args.lora_r,
+        lora_alpha=model_args.lora_alpha,
+        lora_dropout=model_args.lora_dropout,
+        target_modules=targets,
+        modules_to_save=["head"],
+    )
+    return get_peft_model(model, lora)
+
+
+def _dropout_names(backbone: str) -> list[str]:
+    """The config fields that hold the encoder's dropout in this architecture."""
+    from transformers import AutoConfig
+
+    known = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout_rate", "dropout", "attention_dropout")
+    return [name for name in known if hasattr(AutoConfig.from_pretrained(backbone), name)]
+
+
+def guess_lora_targets(model: PreTrainedModel) -> list[str]:
+    """Names of the query and value projections of the encoder's attention.
+
+    Raises:
+        ValueError: If the encoder has none of the known names.
+    """
+    leaves = {name.rsplit(".", 1)[-1] for name, _ in model.encoder.named_modules()}
+    for pair in (("query", "value"), ("query_proj", "value_proj"), ("q", "v"), ("q_lin", "v_lin"), ("Wqkv",)):
+        if leaves.issuperset(pair):
+            return list(pair)
+    raise ValueError(f"No known attention projections among the encoder's modules {sorted(leaves)}; set lora_targets.")
+
+
+def feature_statistics(segments: datasets.Dataset, names: list[str]) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each feature over the training segments (1 where a feature is constant)."""
+    if not names:
+        return [], []
+    values = np.array([compute_features(text, names) for text in segments["text"]])  # (segments, F)
+    std = values.std(axis=0)
+    return values.mean(axis=0).tolist(), np.where(std > 0, std, 1.0).tolist()
+
+
+# --- evaluation and the end -----------------------------------------------------------------------------------------------
+
+
+def segment_and_document_metrics(segments: datasets.Dataset) -> Any:
+    """compute_metrics for the Trainer: each metric by segment and, over mean margins, by document."""
+    document_ids = np.array(segments["document_id"])
+    lengths = np.array(segments["core_tokens"])
+
+    def compute(prediction: EvalPrediction) -> dict[str, float]:
+        logits = prediction.predictions
+        margins, labels = logits[:, 1] - logits[:, 0], np.asarray(prediction.label_ids)  # (segments,)
+        _, first, inverse = np.unique(document_ids, return_index=True, return_inverse=True)
+        by_document = [document_margin(margins[rows], lengths[rows]) for rows in _groups(inverse)]
+        return {
+            **{f"segment_{k}": v for k, v in classification_metrics(labels, margins).items() if v is not None},
+            **{
+                f"document_{k}": v
+                for k, v in classification_metrics(labels[first], np.array(by_document)).items()
+                if v is not None
+            },
+        }
+
+    return compute
+
+
+def _groups(inverse: np.ndarray) -> list[np.ndarray]:
+    """Row indices of each group 0..G-1."""
+    order = np.argsort(inverse, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(inverse))[:-1])
+
+
+def last_checkpoint(output_dir: str) -> str | None:
+    """The last complete Trainer checkpoint of a killed run, or None."""
+    found = get_last_checkpoint(output_dir) if Path(output_dir).is_dir() else None
+    if found:
+        logger.info(f"Going on from {found}.")
+    return found
+
+
+def finish(
+    trainer: Trainer, tokenizer: Any, model_args: ModelArguments, data_args: DataArguments, made_by: dict[str, Any]
+) -> Path:
+    """Evaluate, merge LoRA, export the detector and write the training log (on the main process)."""
+    metrics = trainer.evaluate()
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if model_args.lora_r:
+        model = model.merge_and_unload()
+    folder = Path(trainer.args.output_dir) / "model"
+    if not trainer.is_world_process_zero():
+        return folder
+    log = {
+        "model": vars(model_args),
+        "data": vars(data_args),
+        "training": json.loads(trainer.args.to_json_string()),
+        "metrics": metrics,
+        "history": trainer.state.log_history,
+        "world_size": trainer.args.world_size,
+        **made_by,
+    }
+    (Path(trainer.args.output_dir) / "training.json").write_text(
+        json.dumps(log, indent=1, default=str), encoding="utf-8"
+    )
+    model.freeze_encoder(False)
+    export_checkpoint(model, tokenizer, folder, store_dtype=model_args.store_dtype, base_model=model_args.backbone)
+    logger.info(f"The detector is {folder}.")
+    return folder
+
+
+if __name__ == "__main__":
+    main()
