@@ -3,10 +3,10 @@
     python -m mvh.calibrate runs/mini/model --dataset runs/data --out checkpoints/mvh-mini-en
     python -m mvh.calibrate CKPT --human my_human_texts.jsonl --out CKPT2
 
-With `--dataset` the human documents of the roles calibration_segments and calibration_documents are used; with `--human`
-(JSON Lines with a "text", and "label" 0 if there is one) a seeded half for each. A document serves one calibration only, and must
-have served neither training nor any choice. The weights are copied untouched; scores, counts, normaliser version and the
-weights' fingerprint go into the config.
+With `--dataset` the human documents of the roles calibration_segments and calibration_documents are used; with
+`--human` (JSON Lines with a "text", and "label" 0 if there is one) a seeded half for each. A document serves one
+calibration only, and must have served neither training nor any choice. The weights are copied untouched; scores,
+counts, normaliser version and the weights' fingerprint go into the config.
 """
 
 from __future__ import annotations
@@ -47,16 +47,17 @@ def calibrate(
         `out`.
 
     Raises:
-        ValueError: If a text occurs in both lists, there are too few documents for the checkpoint's alpha, or a score is
-            not finite.
+        ValueError: If a text occurs in both lists, there are too few documents for the checkpoint's alpha, or a score
+            is not finite.
     """
     detect = pipeline("mvh-detect", model=str(checkpoint), trust_remote_code=True)
     detect.calibration, detect.load_warnings = None, []
-    needed = int(np.ceil(1.0 / detect.model.config.alpha)) - 1
+    alpha = detect.model.config.alpha
+    needed = int(np.ceil(1.0 / alpha)) - 1
     for side, texts in (("segment", segment_texts), ("document", document_texts)):
         if len(texts) < needed:
             raise ValueError(
-                f"The {side} calibration has {len(texts)} documents; alpha {detect.model.config.alpha} needs at least {needed}."
+                f"The {side} calibration has {len(texts)} documents; alpha {alpha} needs at least {needed}."
             )
     if shared := set(map(_text_hash, segment_texts)) & set(map(_text_hash, document_texts)):
         raise ValueError(f"{len(shared)} texts serve both calibrations; each document may serve one.")

@@ -2,9 +2,9 @@
 
     python -m mvh.card checkpoints/mvh-mini-en --figures results/mvh-mini-en/card.json
 
-The figures file is JSON with "language", "base_model", "training" (words), "summary" (words) and "tables": a list of {"title", "command",
-"commit", "markdown"}. What is not known is left out of the card, never shown as an empty field. The figures stay in the
-folder as figures.json, so that a later calibration or publication writes them again.
+The figures file is JSON with "language", "base_model", "training" (words), "summary" (words) and "tables": a list of
+{"title", "command", "commit", "markdown"}. What is not known is left out of the card, never shown as an empty field.
+The figures stay in the folder as figures.json, so that a later calibration or publication writes them again.
 """
 
 from __future__ import annotations

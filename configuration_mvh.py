@@ -34,7 +34,8 @@ class MvhConfig(PretrainedConfig):
         vote: "calibrated", "majority" or "any"; None picks "calibrated" where there is a calibration, else "majority".
         p_values: "conformal" or "softmax"; None picks "conformal" where there is a calibration, else "softmax".
         name: Name the results give the detector.
-        **kwargs: Fields of `PretrainedConfig`, such as `id2label` (label 0 is the null class; human and machine by default).
+        **kwargs: Fields of `PretrainedConfig`, such as `id2label` (label 0 is the null class; human and machine by
+            default).
 
     Raises:
         ValueError: If a value is outside its range, or the feature lists differ in length.
@@ -97,7 +98,8 @@ class MvhConfig(PretrainedConfig):
             raise ValueError(f"head_dropout must lie in [0, 1), got {self.head_dropout}.")
         if self.core_tokens < 1 or not 0 <= self.context_tokens <= self.core_tokens:
             raise ValueError(
-                f"context_tokens must lie in [0, core_tokens], got {self.context_tokens} with a core of {self.core_tokens}."
+                f"context_tokens must lie in [0, core_tokens], got {self.context_tokens} "
+                f"with a core of {self.core_tokens}."
             )
         if not 0.0 < self.alpha < 1.0:
             raise ValueError(f"alpha must lie between 0 and 1, got {self.alpha}.")

@@ -1,7 +1,7 @@
 """A model and a tokenizer -> a complete checkpoint folder: weights, config, tokenizer, all code, card, requirements.
 
 The folder loads by `pipeline("mvh-detect", model=FOLDER, trust_remote_code=True)` on a machine that has never seen this
-project. It is written beside its final name and moved there when it is whole, so a killed export leaves nothing half done.
+project. It is written beside its final name and moved there when it is whole: a killed export leaves nothing half done.
 """
 
 from __future__ import annotations

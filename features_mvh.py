@@ -1,8 +1,8 @@
 """Segment text -> a fixed vector of handcrafted statistics that a detector may join to the pooled encoder state.
 
 Every feature is a ratio, a mean or a logarithm, so that none grows with the length of the text, and none depends on an
-alphabet: words are runs of letters or digits, sentences end at the stops of Latin, Chinese, Arabic and Indic scripts. The names chosen
-for a checkpoint, with the mean and standard deviation that scale them, travel in its config.
+alphabet: words are runs of letters or digits, sentences end at the stops of Latin, Chinese, Arabic and Indic scripts.
+The names chosen for a checkpoint, with the mean and standard deviation that scale them, travel in its config.
 """
 
 from __future__ import annotations

@@ -66,7 +66,8 @@ class MvhForSequenceClassification(PreTrainedModel):
 
         Args:
             name_or_path: Hub name or folder of an AutoModel text encoder; of T5 only the encoder is taken.
-            **config_fields: Fields of `MvhConfig`; `backbone_overrides` may hold a dict of fields of the backbone's config.
+            **config_fields: Fields of `MvhConfig`; `backbone_overrides` may hold a dict of fields of the backbone's
+            config.
         """
         overrides = config_fields.pop("backbone_overrides", None) or {}
         try:
@@ -79,6 +80,22 @@ class MvhForSequenceClassification(PreTrainedModel):
         model.encoder = encoder
         model._drop_pooler()
         return model
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, output_loading_info: bool = False, **kwargs: Any) -> Any:
+        """As in transformers, but a checkpoint whose weights are not exactly this model's is refused.
+
+        Raises:
+            ValueError: If weights are missing (they would be random), left over, of another shape, or not finite.
+        """
+        model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
+        faults = {kind.removesuffix("_keys"): sorted(map(str, keys)) for kind, keys in info.items() if keys}
+        if faults:
+            listed = "; ".join(f"{len(keys)} {kind} ({', '.join(keys[:3])})" for kind, keys in faults.items())
+            raise ValueError(f"The checkpoint's weights are not those its config describes: {listed}.")
+        if bad := [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]:
+            raise ValueError(f"{len(bad)} weights of the checkpoint are not finite numbers, among them {bad[0]}.")
+        return (model, info) if output_loading_info else model
 
     def forward(
         self,
@@ -113,7 +130,7 @@ class MvhForSequenceClassification(PreTrainedModel):
     def freeze_encoder(self, frozen: bool) -> None:
         """Freeze or thaw the encoder; a frozen encoder also stays in eval mode (no dropout) while the head trains.
 
-        Only parameters that were trainable before the first freeze are thawed, so LoRA's frozen base weights stay frozen.
+        Only what was trainable before the first freeze is thawed, so LoRA's frozen base weights stay frozen.
         """
         if not hasattr(self, "_encoder_trainable"):
             self._encoder_trainable = [p for p in self.encoder.parameters() if p.requires_grad]

@@ -62,8 +62,8 @@ def token_windows(n_tokens: int, core_tokens: int = 256, context_tokens: int = 5
         ValueError: If a count is outside its range.
 
     Examples:
-        >>> token_windows(600)
-        [Window(start=0, core_start=0, end=256), Window(start=206, core_start=256, end=512), Window(start=462, core_start=512, end=600)]
+        >>> [tuple(window) for window in token_windows(600)]
+        [(0, 0, 256), (206, 256, 512), (462, 512, 600)]
     """
     if n_tokens < 1 or core_tokens < 1:
         raise ValueError(f"n_tokens and core_tokens must be at least 1, got {n_tokens} and {core_tokens}.")
@@ -90,8 +90,8 @@ def special_token_ids(tokenizer: Any) -> tuple[list[int], list[int]]:
 def tokenize_document(text: str, tokenizer: Any) -> tuple[list[int], list[int]]:
     """Tokenise a text of any length without special tokens.
 
-    Long texts go through the tokenizer in blocks cut before a space, which gives the same ids as one call for tokenizers
-    that split on spaces first (WordPiece, SentencePiece, byte-level BPE); a block without any space is cut hard.
+    Long texts go through the tokenizer in blocks cut before a space, which gives the same ids as one call for
+    tokenizers that split on spaces first (WordPiece, SentencePiece, byte-level BPE); a block without a space is cut hard.
 
     Returns:
         The token ids, and for each token its first character in `text`.

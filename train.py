@@ -1,6 +1,6 @@
 """Train a detector from a recipe; what it leaves is a checkpoint folder that loads, detects and can be published.
 
-    accelerate launch train.py recipes/article_en.yaml --train_file train.jsonl --test_file dev.jsonl --output_dir runs/en
+    accelerate launch train.py recipes/article_en.yaml --train_file train.jsonl --output_dir runs/en
     python -m mvh.train recipes/mvh-mini-en.yaml --dataset runs/data --num_train_epochs 2
 
 A recipe is a YAML of the fields of `ModelArguments`, `DataArguments` and `MvhTrainingArguments` (all of
@@ -156,7 +156,7 @@ def main(argv: list[str] | None = None) -> Path:
     return finish(trainer, tokenizer, model_args, data_args, made_by)
 
 
-# --- recipe -------------------------------------------------------------------------------------------------------------
+# --- recipe ---
 
 
 def parse_recipe(argv: list[str]) -> tuple[ModelArguments, DataArguments, MvhTrainingArguments]:
@@ -187,7 +187,7 @@ def parse_recipe(argv: list[str]) -> tuple[ModelArguments, DataArguments, MvhTra
     return model_args, data_args, args
 
 
-# --- data ---------------------------------------------------------------------------------------------------------------
+# --- data ---
 
 
 def load_tokenizer(name_or_path: str) -> Any:
@@ -258,11 +258,11 @@ class Collator:
         return batch
 
 
-# --- model --------------------------------------------------------------------------------------------------------------
+# --- model ---
 
 
 def build_model(model_args: ModelArguments, train_segments: datasets.Dataset) -> PreTrainedModel:
-    """A detector on the pretrained backbone, with feature statistics of the training segments, wrapped in LoRA if asked."""
+    """A detector on the pretrained backbone, with the training segments' feature statistics, in LoRA if asked."""
     overrides = {}
     if model_args.encoder_dropout is not None:
         overrides = {name: model_args.encoder_dropout for name in _dropout_names(model_args.backbone)}
@@ -325,7 +325,7 @@ def feature_statistics(segments: datasets.Dataset, names: list[str]) -> tuple[li
     return values.mean(axis=0).tolist(), np.where(std > 0, std, 1.0).tolist()
 
 
-# --- evaluation and the end -----------------------------------------------------------------------------------------------
+# --- evaluation and the end ---
 
 
 def segment_and_document_metrics(segments: datasets.Dataset) -> Any:

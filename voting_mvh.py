@@ -22,7 +22,7 @@ import numpy as np
 MAX_CALIBRATION_VALUES = 5_000  # scores that travel in a config
 
 
-# --- p-values ---------------------------------------------------------------------------------------------------------
+# --- p-values ---
 
 
 def softmax_p_values(margins: np.ndarray) -> np.ndarray:
@@ -61,7 +61,7 @@ def conformal_p_values(margins: np.ndarray, scores: np.ndarray, weights: np.ndar
 P_VALUES = ("conformal", "softmax")
 
 
-# --- corrections ------------------------------------------------------------------------------------------------------
+# --- corrections ---
 
 
 def no_correction(p_values: np.ndarray) -> np.ndarray:
@@ -124,7 +124,7 @@ def adjust(p_values: np.ndarray, correction: str) -> np.ndarray:
     return CORRECTIONS[known("correction", correction, CORRECTIONS)](p_values)
 
 
-# --- document ---------------------------------------------------------------------------------------------------------
+# --- document ---
 
 
 def document_margin(margins: np.ndarray, core_tokens: np.ndarray) -> float:
@@ -207,8 +207,9 @@ def decide(
         p_segments = conformal_p_values(margins, segment["scores"], segment["weights"])
         if needed := calibration_documents_needed(len(margins), alpha, correction, segment["documents"]):
             warnings.append(
-                f"No single segment can be labelled machine: one rejection among {len(margins)} segments at alpha {alpha} "
-                f"with correction '{correction}' needs {needed} calibration documents, and there are {segment['documents']}."
+                f"No single segment can be labelled machine: one rejection among {len(margins)} segments at alpha "
+                f"{alpha} with correction '{correction}' needs {needed} calibration documents, and there are "
+                f"{segment['documents']}."
             )
 
     adjusted = adjust(p_segments, correction)
@@ -252,7 +253,7 @@ def calibration_documents_needed(m: int, alpha: float, correction: str, document
     return needed if documents < needed else None
 
 
-# --- calibration: how it travels --------------------------------------------------------------------------------------
+# --- calibration: how it travels ---
 
 
 def encode_calibration(
@@ -265,7 +266,7 @@ def encode_calibration(
 
     Args:
         segment_margins: One array of segment margins per segment-calibration document.
-        document_margins: Statistics of the document-calibration documents, shape (N,); other documents than those above.
+        document_margins: Statistics of the document-calibration documents, shape (N,); not the documents above.
         longest_tokens: Tokens of the longest document-calibration document.
         about: What the calibration belongs to (normaliser, weights, dtype, population ...), kept as it is.
 
@@ -313,8 +314,8 @@ def decode_calibration(packed: Mapping[str, Any]) -> dict[str, Any]:
     """Unpack and check a calibration: {"segment": {...}, "document": {...}} with float64 arrays "scores" and "weights".
 
     Raises:
-        ValueError: If the calibration is damaged: missing parts, wrong sizes, unsorted, not finite, constant or too many
-            scores, weights that do not sum to the number of documents, or an id that is not its contents'.
+        ValueError: If the calibration is damaged: missing parts, wrong sizes, unsorted, not finite, constant or too
+            many scores, weights that do not sum to the number of documents, or an id that is not its contents'.
     """
     try:
         decoded: dict[str, Any] = {}
@@ -343,8 +344,8 @@ def calibration_id(packed: Mapping[str, Any]) -> str:
 def _check_group(part: str, scores: np.ndarray, weights: np.ndarray, documents: int) -> None:
     if not 0 < len(scores) <= MAX_CALIBRATION_VALUES or len(scores) != len(weights):
         raise ValueError(
-            f"The {part} calibration has {len(scores)} scores and {len(weights)} weights; both must be the same number, "
-            f"from 1 to {MAX_CALIBRATION_VALUES}."
+            f"The {part} calibration has {len(scores)} scores and {len(weights)} weights; both must be the same "
+            f"number, from 1 to {MAX_CALIBRATION_VALUES}."
         )
     if not (np.isfinite(scores).all() and np.isfinite(weights).all()):
         raise ValueError(
@@ -375,7 +376,7 @@ def _unpack(text: str) -> np.ndarray:
     return np.frombuffer(raw, dtype="<f4").astype(np.float64)
 
 
-# --- small shared pieces ----------------------------------------------------------------------------------------------
+# --- small shared pieces ---
 
 
 def sigmoid(x: np.ndarray | float) -> np.ndarray:

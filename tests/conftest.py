@@ -1,4 +1,4 @@
-"""Tiny real things for every test: a trained WordPiece tokenizer, small random backbones on disk, SemEval-shaped rows."""
+"""Tiny real things for every test: a trained WordPiece tokenizer, small random backbones, SemEval-shaped rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ torch.set_num_threads(min(2, os.cpu_count() or 1))
 HUMAN_WORDS = (
     "rain dog street laugh kitchen muddy grandma honestly bus weird coffee forgot shoes stairs neighbour yelled".split()
 )
-MACHINE_WORDS = "furthermore delve tapestry crucial landscape leverage holistic robust moreover testament realm foster pivotal".split()
+MACHINE_WORDS = (
+    "furthermore delve tapestry crucial landscape leverage holistic robust moreover realm foster pivotal".split()
+)
 SHARED_WORDS = "the a of and to in was is it that on for with as at by this from".split()
 SENTENCES = [
     "Тихий вечер опустился на старый город, и фонари зажглись.",
@@ -112,3 +114,22 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the development data folder {folder} is absent (users do not have it)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory: pytest.TempPathFactory, backbone_folder: Path) -> Path:
+    """A tiny trained and calibrated checkpoint folder: the toy texts, cores of 32 tokens, a few seconds."""
+    from mvh import calibrate, train
+
+    folder = tmp_path_factory.mktemp("detector")
+    train.main(
+        [
+            "--backbone", str(backbone_folder), "--name", "toy", "--pooling", "mean", "--head_widths", "16", "8",
+            "--core_tokens", "32", "--context_tokens", "8", "--use_cpu", "True", "--disable_tqdm", "True",
+            "--train_file", str(write_jsonl(folder / "train.jsonl", make_rows(120))),
+            "--output_dir", str(folder / "run"), "--learning_rate", "0.005", "--num_train_epochs", "3",
+            "--per_device_train_batch_size", "16", "--frozen_epochs", "9", "--save_strategy", "no",
+        ]
+    )  # fmt: skip
+    human = [row["text"] for row in make_rows(200, seed=7) if row["label"] == 0]
+    return calibrate.calibrate(folder / "run" / "model", human[:50], human[50:], folder / "toy", "toy human texts")

@@ -1,0 +1,1 @@
+"""One table each: what was measured, by which command, on which data, at which commit."""

@@ -1,0 +1,108 @@
+"""The figures of a shipped detector beside the reference baselines: results/NAME.json, results/NAME.md, and its card.
+
+    python -m mvh.experiments.shipped checkpoints/mvh-mini-en --score runs/score_mini/metrics.json \
+        --baselines results/baselines_en.json --training runs/mvh-mini-en/training.json
+
+It measures nothing itself: it joins what `mvh.score` and `mvh.baselines` have measured, keeps the commands, commits and
+file hashes that made the figures, writes the training log as a small file, and fills the model card of the checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from mvh.card import write_card
+from mvh.score import markdown as score_tables
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def comparison(score: dict[str, Any], baselines: dict[str, Any]) -> str:
+    """Markdown: AUROC and TPR at 5 % and 1 % FPR of the detector and of every baseline, per file both have measured."""
+    lines = []
+    for file, figures in score["files"].items():
+        rows = {score["detector"]["name"]: figures["overall"]}
+        for name, measured in baselines["results"].items():
+            if file in measured["tests"]:
+                rows[name] = measured["tests"][file]["overall"]
+        if len(rows) == 1:
+            continue
+        lines += [f"**{file}**", "", "| detector | AUROC | TPR at FPR 5 % | TPR at FPR 1 % |", "|---|---|---|---|"]
+        for name, row in rows.items():
+            tpr = row["tpr_at_fpr"]
+            lines.append(f"| {name} | {row['auroc']:.3f} | {tpr['0.05']:.3f} | {tpr['0.01']:.3f} |")
+        lines.append("")
+    return "\n".join(lines).strip()
+
+
+def training_summary(log: dict[str, Any]) -> dict[str, Any]:
+    """What a reader needs of a training log: recipe, losses and evaluations by epoch, versions, commit."""
+    recipe = {**log["model"], **{k: v for k, v in log["data"].items() if v is not None}}
+    keys = (
+        "num_train_epochs",
+        "learning_rate",
+        "lr_scheduler_type",
+        "lr_milestones",
+        "frozen_epochs",
+        "weight_decay",
+        "label_smoothing_factor",
+        "per_device_train_batch_size",
+        "gradient_accumulation_steps",
+        "bf16",
+        "seed",
+    )
+    recipe |= {key: log["training"][key] for key in keys if key in log["training"]}
+    recipe["backbone"] = Path(recipe["backbone"]).name if Path(recipe["backbone"]).is_absolute() else recipe["backbone"]
+    evaluations = [entry for entry in log["history"] if "eval_loss" in entry]
+    losses = [[entry["step"], entry["loss"]] for entry in log["history"] if "loss" in entry]
+    runtime = next((entry["train_runtime"] for entry in log["history"] if "train_runtime" in entry), None)
+    kept: dict[str, Any] = {
+        key: log[key] for key in ("commit", "versions", "python", "threads", "world_size") if key in log
+    }
+    return {"recipe": recipe, "train_seconds": runtime, "evaluations": evaluations, "losses": losses, **kept}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line: see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="mvh.experiments.shipped", description=__doc__.split("\n")[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--score", type=Path, required=True)
+    parser.add_argument("--baselines", type=Path, required=True)
+    parser.add_argument("--training", type=Path)
+    parser.add_argument("--words", type=Path, help="JSON with language, base_model, training, summary for the card")
+    args = parser.parse_args(argv)
+    score, baselines = (json.loads(path.read_text(encoding="utf-8")) for path in (args.score, args.baselines))
+    name = score["detector"]["name"]
+    results = ROOT / "results"
+    table = comparison(score, baselines)
+    joined = {"score": score, "baselines": {key: baselines[key] for key in ("command", "train", "normalizer")}}
+    (results / f"{name}.json").write_text(json.dumps(joined, indent=1) + "\n", encoding="utf-8")
+    page = [
+        f"# {name}",
+        "",
+        "## Beside the reference baselines",
+        "",
+        table,
+        "",
+        f"Baselines: `{baselines['command']}`.",
+        "",
+    ]
+    page += ["## By source", "", score_tables(score).replace("\n## ", "\n### ")]
+    (results / f"{name}.md").write_text("\n".join(page).rstrip() + "\n", encoding="utf-8")
+    if args.training:
+        summary = training_summary(json.loads(args.training.read_text(encoding="utf-8")))
+        (results / f"{name}.training.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    words = json.loads(args.words.read_text(encoding="utf-8")) if args.words else {}
+    source = {"command": score["command"], "commit": score.get("commit")}
+    tables = [
+        {"title": "Beside the reference baselines", "markdown": table, **source},
+        {"title": "By source", "markdown": score_tables(score).split("\n", 2)[2].replace("## ", "#### "), **source},
+    ]
+    write_card(args.checkpoint, {**words, "tables": tables})
+
+
+if __name__ == "__main__":
+    main()

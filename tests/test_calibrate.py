@@ -1,0 +1,72 @@
+"""Calibration: a copy of the checkpoint that knows its false-alarm rate, from documents that served nothing else."""
+
+import json
+
+import numpy as np
+import pytest
+from mvh import calibrate
+from mvh.voting_mvh import decode_calibration
+from safetensors.torch import load_file
+from transformers import pipeline
+
+from .conftest import make_rows, make_text, write_jsonl
+
+
+def test_weights_stay_and_the_config_tells_everything(detector):
+    source = detector.parent / "run" / "model"
+    before, after = load_file(source / "model.safetensors"), load_file(detector / "model.safetensors")
+    assert all(before[name].equal(after[name]) for name in before)
+    packed = json.loads((detector / "config.json").read_text())["calibration"]
+    decoded = decode_calibration(packed)
+    assert decoded["segment"]["documents"] == 50 and decoded["document"]["documents"] == 50
+    assert packed["about"]["population"] == "toy human texts"
+    assert set(packed["about"]) >= {"normalizer", "weights", "dtype"}
+    assert "toy human texts" in (detector / "README.md").read_text()
+
+
+def test_false_alarms_stay_near_alpha(detector):
+    detect = pipeline("mvh-detect", model=str(detector), trust_remote_code=True)
+    fresh = [row["text"] for row in make_rows(300, seed=77) if row["label"] == 0]
+    p_values = np.array([result["p_value"] for result in detect(fresh)])
+    for alpha in (0.1, 0.3):  # 50 calibration documents: wide limits
+        assert (p_values <= alpha).mean() <= alpha + 0.15
+
+
+def test_command_line_with_own_texts(detector, tmp_path):
+    rows = [{"text": make_text(0, 20 + i, seed=i)} for i in range(60)]
+    own = write_jsonl(tmp_path / "own.jsonl", rows)
+    calibrate.main([str(detector), "--human", str(own), "--out", str(tmp_path / "again"), "--population", "our essays"])
+    config = json.loads((tmp_path / "again" / "config.json").read_text())
+    assert config["calibration"]["about"]["population"] == "our essays"
+    assert config["calibration"]["document"]["groups"]["all"]["documents"] == 30
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_halves_share_no_text_and_ignore_the_order():
+    texts = [str(i) for i in range(101)]
+    a, b = calibrate.split_in_two(texts, 0)
+    assert sorted(a + b) == sorted(texts) and not set(a) & set(b)
+    assert calibrate.split_in_two(texts[::-1], 0) == (a, b) != calibrate.split_in_two(texts, 1)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"text": f"text number {i}"} for i in range(20)], "10 documents; alpha 0.05 needs at least 19"),
+        ([{"text": "a machine wrote this", "label": 1}], "label is 1"),
+        ([{"body": "no text"}], "line 1: needs a JSON object with a 'text'"),
+        ([{"text": f"text {i}" if i else " "} for i in range(60)], "1 of 30 calibration texts cannot be scored"),
+        ([{"text": "the same"}] * 60, "needs at least 19"),
+    ],
+)
+def test_bad_texts_are_refused_with_a_sentence(detector, tmp_path, rows, message):
+    own = write_jsonl(tmp_path / "own.jsonl", rows)
+    with pytest.raises(ValueError, match=message):
+        calibrate.main([str(detector), "--human", str(own), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_document_serves_one_side_only(detector, tmp_path):
+    texts = [make_text(0, 30, seed=i) for i in range(40)]
+    with pytest.raises(ValueError, match="1 texts serve both"):
+        calibrate.calibrate(detector, texts[:20], texts[19:], tmp_path / "out", "x")
