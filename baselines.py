@@ -25,16 +25,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mvh.dataset_builder.build import fingerprint
-from mvh.dataset_builder.sampling import assign_roles, merge_pairs
-from mvh.dataset_builder.semeval import read_semeval
-from mvh.metrics import detection_report, source_groups
-from mvh.normalization_mvh import NORMALIZER_VERSION, normalize
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+from mvh.dataset_builder.build import fingerprint
+from mvh.dataset_builder.sampling import assign_roles, merge_pairs
+from mvh.dataset_builder.semeval import read_semeval
+from mvh.metrics import detection_report, source_groups
+from mvh.normalization_mvh import NORMALIZER_VERSION, normalize
 
 logger = logging.getLogger(__name__)
 

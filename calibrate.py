@@ -20,13 +20,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import mvh.pipeline_mvh  # noqa: F401  registers the task
 import numpy as np
-from mvh.card import write_card
-from mvh.normalization_mvh import NORMALIZER_VERSION
-from mvh.voting_mvh import encode_calibration
 from tqdm import tqdm
 from transformers import pipeline
+
+import mvh.pipeline_mvh  # noqa: F401  registers the task
+from mvh.calibration_mvh import encode_calibration
+from mvh.card import write_card
+from mvh.normalization_mvh import NORMALIZER_VERSION
 
 logger = logging.getLogger("mvh.calibrate")
 

@@ -28,7 +28,7 @@ class MvhConfig(PretrainedConfig):
         feature_names: Handcrafted features joined to the pooled state, in order; empty for none.
         feature_mean: Mean of each feature on the training segments.
         feature_std: Standard deviation of each feature on the training segments, positive.
-        calibration: Calibration scores as packed by `voting_mvh.encode_calibration`, or None.
+        calibration: Calibration scores as packed by `calibration_mvh.encode_calibration`, or None.
         alpha: Level of the tests, in (0, 1).
         correction: Correction over the segments of a document: "bh", "by", "holm" or "none".
         vote: "calibrated", "majority" or "any"; None picks "calibrated" where there is a calibration, else "majority".

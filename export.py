@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
+
 from mvh.card import write_card
 from mvh.pipeline_mvh import MvhDetectPipeline
-from transformers import PreTrainedModel
 
 ROOT = Path(__file__).resolve().parent
 STORE_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

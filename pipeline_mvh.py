@@ -21,11 +21,12 @@ from transformers import AutoModelForSequenceClassification
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import ChunkPipeline
 
+from .calibration_mvh import decode_calibration
 from .configuration_mvh import AUTO_MAP
 from .features_mvh import compute_features
 from .normalization_mvh import NORMALIZER_VERSION, STEPS
 from .segmentation_mvh import segment_text
-from .voting_mvh import decide, decode_calibration, sigmoid
+from .voting_mvh import decide, sigmoid
 
 TASK = "mvh-detect"
 VERSION = "0.1.0"

@@ -22,10 +22,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
+from tqdm import tqdm
+
 from mvh.dataset_builder.semeval import read_semeval
 from mvh.export import provenance
 from mvh.metrics import DECISIONS, HUMAN, beta_binomial_limit, detection_report, source_groups
-from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +48,9 @@ def open_checkpoint(name: str, options: dict[str, Any]) -> tuple[Scorer, dict[st
         `segments` (their number), `alpha` and `error`, one per text in order; and what is known of the detector: its
         name and the number of its calibration documents (None without calibration).
     """
-    from mvh.pipeline_mvh import TASK  # registers the task
     from transformers import pipeline
+
+    from mvh.pipeline_mvh import TASK  # registers the task
 
     detect: Any = pipeline(TASK, model=name, trust_remote_code=True)  # type: ignore[call-overload]  # our own task
     config = detect.model.config

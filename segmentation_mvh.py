@@ -91,7 +91,7 @@ def tokenize_document(text: str, tokenizer: Any) -> tuple[list[int], list[int]]:
     """Tokenise a text of any length without special tokens.
 
     Long texts go through the tokenizer in blocks cut before a space, which gives the same ids as one call for
-    tokenizers that split on spaces first (WordPiece, SentencePiece, byte-level BPE); a block without a space is cut hard.
+    tokenizers that split on spaces first (WordPiece, SentencePiece, byte-level BPE); a block without one is cut hard.
 
     Returns:
         The token ids, and for each token its first character in `text`.

@@ -3,8 +3,8 @@
     accelerate launch train.py recipes/article_en.yaml --train_file train.jsonl --output_dir runs/en
     python -m mvh.train recipes/mvh-mini-en.yaml --dataset runs/data --num_train_epochs 2
 
-A recipe is a YAML of the fields of `ModelArguments`, `DataArguments` and `MvhTrainingArguments` (all of
-`transformers.TrainingArguments` among them); every field can be overridden on the command line. Data come as SemEval
+A recipe is a YAML of the fields of `ModelArguments`, `DataArguments` and `MvhTrainingArguments` in recipe.py (all
+of `transformers.TrainingArguments` among them); every field can be overridden on the command line. Data come as SemEval
 JSONL (`train_file`, cut into segments by mvh.dataset_builder first) or as a folder built before (`dataset`).
 
 `output_dir` holds the Trainer's checkpoints; run the same command again and a killed run goes on from the last of them.
@@ -13,90 +13,35 @@ The finished detector is `output_dir/model`, the log `output_dir/training.json`.
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import sys
-from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 import torch
-import yaml
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
+from transformers import (
+    AutoTokenizer,
+    EvalPrediction,
+    PreTrainedModel,
+    Trainer,
+    TrainerCallback,
+    set_seed,
+)
+from transformers.trainer_utils import get_last_checkpoint
+
 from mvh.dataset_builder.build import build_dataset
 from mvh.export import export_checkpoint, provenance
 from mvh.features_mvh import compute_features
 from mvh.metrics import classification_metrics
 from mvh.modeling_mvh import MvhForSequenceClassification
+from mvh.recipe import DataArguments, ModelArguments, MvhTrainingArguments, parse_recipe
 from mvh.voting_mvh import document_margin
-from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
-from transformers import (
-    AutoTokenizer,
-    EvalPrediction,
-    HfArgumentParser,
-    PreTrainedModel,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-    set_seed,
-)
-from transformers.trainer_utils import get_last_checkpoint
 
 logger = logging.getLogger("mvh.train")
-
-
-@dataclass
-class ModelArguments:
-    """The detector: backbone, pooling, head, segments, features, LoRA."""
-
-    backbone: str = field(default="microsoft/mdeberta-v3-base", metadata={"help": "Hub name or folder of the encoder."})
-    name: str = field(default="mvh", metadata={"help": "Name that results and the card give the detector."})
-    pooling: str = field(default="cls", metadata={"help": "'cls' or 'mean'."})
-    head_widths: list[int] = field(default_factory=lambda: [512, 256], metadata={"help": "Two widths of the head."})
-    head_dropout: float = field(default=0.1, metadata={"help": "Dropout before each layer of the head."})
-    encoder_dropout: float | None = field(
-        default=None, metadata={"help": "Hidden and attention dropout of the encoder."}
-    )
-    core_tokens: int = field(default=256, metadata={"help": "Tokens of a segment's core."})
-    context_tokens: int = field(default=50, metadata={"help": "Tokens of left context."})
-    feature_names: list[str] = field(default_factory=list, metadata={"help": "Handcrafted features, in order."})
-    lora_r: int = field(default=0, metadata={"help": "Rank of LoRA in the encoder; 0 trains all weights."})
-    lora_alpha: int = field(default=16, metadata={"help": "Scale of LoRA."})
-    lora_dropout: float = field(default=0.0, metadata={"help": "Dropout of LoRA."})
-    lora_targets: list[str] = field(default_factory=list, metadata={"help": "Module names; guessed when empty."})
-    store_dtype: str = field(default="float32", metadata={"help": "dtype of the saved weights; they load as float32."})
-
-
-@dataclass
-class DataArguments:
-    """Where the texts come from."""
-
-    train_file: str | None = field(default=None, metadata={"help": "SemEval JSONL to train on."})
-    test_file: str | None = field(default=None, metadata={"help": "SemEval JSONL to report on."})
-    documents: int | None = field(default=None, metadata={"help": "Draw a balanced sample of so many documents."})
-    test_documents: int | None = field(default=None, metadata={"help": "The same for the test file."})
-    data_seed_roles: int = field(default=0, metadata={"help": "Seed of the roles and of the sample."})
-    dataset: str | None = field(
-        default=None, metadata={"help": "Folder made by mvh.dataset_builder, instead of files."}
-    )
-    strict: bool = field(default=False, metadata={"help": "Raise on a bad data row instead of setting it aside."})
-
-
-@dataclass
-class MvhTrainingArguments(TrainingArguments):
-    """TrainingArguments plus the article's freeze schedule and learning-rate milestones."""
-
-    output_dir: str = field(default="runs/mvh", metadata={"help": "Folder of checkpoints, log and result."})
-    frozen_epochs: list[int] = field(
-        default_factory=lambda: [1, 5], metadata={"help": "Epochs, from 1, in which only the head is trained."}
-    )
-    lr_milestones: list[float] = field(
-        default_factory=lambda: [2, 4],
-        metadata={"help": "Epochs after which the learning rate is multiplied by lr_gamma; empty: lr_scheduler_type."},
-    )
-    lr_gamma: float = field(default=0.5, metadata={"help": "Factor at each milestone."})
 
 
 class FreezeSchedule(TrainerCallback):
@@ -154,37 +99,6 @@ def main(argv: list[str] | None = None) -> Path:
     )
     trainer.train(resume_from_checkpoint=last_checkpoint(args.output_dir))
     return finish(trainer, tokenizer, model_args, data_args, made_by)
-
-
-# --- recipe ---
-
-
-def parse_recipe(argv: list[str]) -> tuple[ModelArguments, DataArguments, MvhTrainingArguments]:
-    """Recipe file first, then `--field value` overrides; without a file all fields come from the command line.
-
-    Raises:
-        ValueError: If the recipe is no mapping or names an unknown field (the nearest known one is said), or if neither
-            a data file nor a dataset folder is given.
-    """
-    parser = HfArgumentParser((ModelArguments, DataArguments, MvhTrainingArguments))
-    known = {f.name for kind in (ModelArguments, DataArguments, MvhTrainingArguments) for f in fields(kind) if f.init}
-    if argv and not argv[0].startswith("-"):
-        recipe = yaml.safe_load(Path(argv[0]).read_text(encoding="utf-8"))
-        if not isinstance(recipe, dict):
-            raise ValueError(f"The recipe {argv[0]} must be a mapping of fields, not {type(recipe).__name__}.")
-        for key, value in recipe.items():
-            if key not in known:
-                near = difflib.get_close_matches(str(key), known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else "."
-                raise ValueError(f"The recipe {argv[0]} names the field {key!r}, which does not exist{hint}")
-            parser.set_defaults(**{key: value})
-        argv = argv[1:]
-    model_args, data_args, args = parser.parse_args_into_dataclasses(argv)
-    if not data_args.dataset and not data_args.train_file:
-        raise ValueError(
-            "A training needs train_file (SemEval JSONL) or dataset (a built folder), and neither was given."
-        )
-    return model_args, data_args, args
 
 
 # --- data ---

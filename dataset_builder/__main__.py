@@ -17,9 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mvh.dataset_builder.build import build_dataset, push_dataset
 from rich.console import Console
 from rich.table import Table
+
+from mvh.dataset_builder.build import build_dataset, push_dataset
 
 
 def parser() -> argparse.ArgumentParser:

@@ -29,6 +29,9 @@ from typing import Any
 
 from datasets import load_dataset
 from huggingface_hub import HfApi
+from tqdm import tqdm
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
 from mvh.dataset_builder.sampling import (
     ROLES,
     assign_roles,
@@ -41,8 +44,6 @@ from mvh.dataset_builder.semeval import BadRow, numbered_rows, report
 from mvh.dataset_builder.writing import FEATURES, LABELS, ORIGIN, SplitWriters, dataset_card
 from mvh.normalization_mvh import NORMALIZER_VERSION, STEPS, normalize
 from mvh.segmentation_mvh import segment_text, token_windows
-from tqdm import tqdm
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 TEST_DOCUMENTS = 1000
 

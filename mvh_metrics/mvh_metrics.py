@@ -12,6 +12,7 @@ from typing import Any
 
 import datasets
 import evaluate
+
 from mvh.metrics import classification_metrics
 
 from mvh.metrics import tpr_at_fpr  # isort: skip

@@ -4,10 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from mvh import calibrate
-from mvh.voting_mvh import decode_calibration
 from safetensors.torch import load_file
 from transformers import pipeline
+
+from mvh import calibrate
+from mvh.calibration_mvh import decode_calibration
 
 from .conftest import make_rows, make_text, write_jsonl
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from datasets import DatasetDict, get_dataset_config_names, load_dataset
 from huggingface_hub import HfApi
+
 from mvh.dataset_builder import build
 from mvh.dataset_builder.build import build_dataset, fingerprint, push_dataset
 from mvh.dataset_builder.sampling import (

@@ -3,14 +3,15 @@
 import json
 from pathlib import Path
 
-import mvh.metrics as ours
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mvh.mvh_metrics.mvh_metrics import MvhMetrics
 from scipy.stats import betabinom
 from sklearn import metrics as reference
+
+import mvh.metrics as ours
+from mvh.mvh_metrics.mvh_metrics import MvhMetrics
 
 
 @pytest.fixture

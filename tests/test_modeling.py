@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from transformers import AutoConfig
+
 from mvh.configuration_mvh import MvhConfig
 from mvh.modeling_mvh import MvhForSequenceClassification
-from transformers import AutoConfig
 
 from .conftest import TINY
 

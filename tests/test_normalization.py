@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from mvh.normalization_mvh import STEPS, NormalizedText, normalize
 
 ENGLISH = (

@@ -5,12 +5,13 @@ import math
 import re
 
 import datasets
-import mvh
 import numpy as np
 import pytest
 import torch
-from mvh.pipeline_mvh import VERSION, MvhDetectPipeline, merge_passages
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, pipeline
+
+import mvh
+from mvh.pipeline_mvh import VERSION, MvhDetectPipeline, merge_passages
 
 from .conftest import SENTENCES, make_text
 

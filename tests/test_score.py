@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
 from mvh import baselines, score
 from mvh.dataset_builder.sampling import assign_roles
 from mvh.metrics import auroc, beta_binomial_limit

@@ -1,6 +1,7 @@
 """Segments tile: tokens by the article's formula, characters of the original without gap or overlap."""
 
 import pytest
+
 from mvh import segmentation_mvh
 from mvh.segmentation_mvh import segment_text, special_token_ids, token_windows, tokenize_document
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from mvh import train
 from safetensors.torch import load_file
+
+from mvh import recipe as recipe_room
+from mvh import train
 
 from .conftest import make_rows, write_jsonl
 
@@ -186,7 +188,7 @@ def test_article_recipe_is_the_article():
 
 @pytest.mark.parametrize("name", [path.name for path in (ROOT / "recipes").glob("*.yaml")])
 def test_every_recipe_parses(name, tmp_path):
-    model_args, _, args = train.parse_recipe(
+    model_args, _, args = recipe_room.parse_recipe(
         [str(ROOT / "recipes" / name), "--train_file", "x", "--output_dir", str(tmp_path), "--learning_rate", "1e-3"]
     )
     assert args.learning_rate == 1e-3 and model_args.name
@@ -196,10 +198,10 @@ def test_a_misspelt_key_is_named_with_the_nearest(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text("train_file: x\nlerning_rate: 1.0e-5\n")
     with pytest.raises(ValueError, match="'lerning_rate', which does not exist; did you mean 'learning_rate'"):
-        train.parse_recipe([str(path)])
+        recipe_room.parse_recipe([str(path)])
     path.write_text("- a\n- list\n")
     with pytest.raises(ValueError, match="must be a mapping of fields, not list"):
-        train.parse_recipe([str(path)])
+        recipe_room.parse_recipe([str(path)])
     path.write_text("name: x\n")
     with pytest.raises(ValueError, match="neither was given"):
-        train.parse_recipe([str(path)])
+        recipe_room.parse_recipe([str(path)])

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from statsmodels.stats.multitest import multipletests
+
+from mvh.calibration_mvh import decode_calibration, encode_calibration
 from mvh.voting_mvh import (
     CORRECTIONS,
     adjust,
     calibration_documents_needed,
     conformal_p_values,
     decide,
-    decode_calibration,
-    encode_calibration,
     sigmoid,
     softmax_p_values,
 )
-from statsmodels.stats.multitest import multipletests
 
 p_lists = st.lists(st.floats(0, 1), min_size=1, max_size=40).map(np.array)
 

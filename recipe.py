@@ -1,0 +1,93 @@
+"""Recipe file and command line -> the three groups of fields a training is described by.
+
+A recipe is a YAML mapping of these fields; every field can be overridden as `--field value`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import yaml
+from transformers import HfArgumentParser, TrainingArguments
+
+
+@dataclass
+class ModelArguments:
+    """The detector: backbone, pooling, head, segments, features, LoRA."""
+
+    backbone: str = field(default="microsoft/mdeberta-v3-base", metadata={"help": "Hub name or folder of the encoder."})
+    name: str = field(default="mvh", metadata={"help": "Name that results and the card give the detector."})
+    pooling: str = field(default="cls", metadata={"help": "'cls' or 'mean'."})
+    head_widths: list[int] = field(default_factory=lambda: [512, 256], metadata={"help": "Two widths of the head."})
+    head_dropout: float = field(default=0.1, metadata={"help": "Dropout before each layer of the head."})
+    encoder_dropout: float | None = field(
+        default=None, metadata={"help": "Hidden and attention dropout of the encoder."}
+    )
+    core_tokens: int = field(default=256, metadata={"help": "Tokens of a segment's core."})
+    context_tokens: int = field(default=50, metadata={"help": "Tokens of left context."})
+    feature_names: list[str] = field(default_factory=list, metadata={"help": "Handcrafted features, in order."})
+    lora_r: int = field(default=0, metadata={"help": "Rank of LoRA in the encoder; 0 trains all weights."})
+    lora_alpha: int = field(default=16, metadata={"help": "Scale of LoRA."})
+    lora_dropout: float = field(default=0.0, metadata={"help": "Dropout of LoRA."})
+    lora_targets: list[str] = field(default_factory=list, metadata={"help": "Module names; guessed when empty."})
+    store_dtype: str = field(default="float32", metadata={"help": "dtype of the saved weights; they load as float32."})
+
+
+@dataclass
+class DataArguments:
+    """Where the texts come from."""
+
+    train_file: str | None = field(default=None, metadata={"help": "SemEval JSONL to train on."})
+    test_file: str | None = field(default=None, metadata={"help": "SemEval JSONL to report on."})
+    documents: int | None = field(default=None, metadata={"help": "Draw a balanced sample of so many documents."})
+    test_documents: int | None = field(default=None, metadata={"help": "The same for the test file."})
+    data_seed_roles: int = field(default=0, metadata={"help": "Seed of the roles and of the sample."})
+    dataset: str | None = field(
+        default=None, metadata={"help": "Folder made by mvh.dataset_builder, instead of files."}
+    )
+    strict: bool = field(default=False, metadata={"help": "Raise on a bad data row instead of setting it aside."})
+
+
+@dataclass
+class MvhTrainingArguments(TrainingArguments):
+    """TrainingArguments plus the article's freeze schedule and learning-rate milestones."""
+
+    output_dir: str = field(default="runs/mvh", metadata={"help": "Folder of checkpoints, log and result."})
+    frozen_epochs: list[int] = field(
+        default_factory=lambda: [1, 5], metadata={"help": "Epochs, from 1, in which only the head is trained."}
+    )
+    lr_milestones: list[float] = field(
+        default_factory=lambda: [2, 4],
+        metadata={"help": "Epochs after which the learning rate is multiplied by lr_gamma; empty: lr_scheduler_type."},
+    )
+    lr_gamma: float = field(default=0.5, metadata={"help": "Factor at each milestone."})
+
+
+def parse_recipe(argv: list[str]) -> tuple[ModelArguments, DataArguments, MvhTrainingArguments]:
+    """Recipe file first, then `--field value` overrides; without a file all fields come from the command line.
+
+    Raises:
+        ValueError: If the recipe is no mapping or names an unknown field (the nearest known one is said), or if neither
+            a data file nor a dataset folder is given.
+    """
+    parser = HfArgumentParser((ModelArguments, DataArguments, MvhTrainingArguments))
+    known = {f.name for kind in (ModelArguments, DataArguments, MvhTrainingArguments) for f in fields(kind) if f.init}
+    if argv and not argv[0].startswith("-"):
+        recipe = yaml.safe_load(Path(argv[0]).read_text(encoding="utf-8"))
+        if not isinstance(recipe, dict):
+            raise ValueError(f"The recipe {argv[0]} must be a mapping of fields, not {type(recipe).__name__}.")
+        for key, value in recipe.items():
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else "."
+                raise ValueError(f"The recipe {argv[0]} names the field {key!r}, which does not exist{hint}")
+            parser.set_defaults(**{key: value})
+        argv = argv[1:]
+    model_args, data_args, args = parser.parse_args_into_dataclasses(argv)
+    if not data_args.dataset and not data_args.train_file:
+        raise ValueError(
+            "A training needs train_file (SemEval JSONL) or dataset (a built folder), and neither was given."
+        )
+    return model_args, data_args, args
