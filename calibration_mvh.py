@@ -39,6 +39,8 @@ def encode_calibration(
     Raises:
         ValueError: If a score is not finite, a side is empty, all scores are equal, or there are too many values.
     """
+    if any(len(part) == 0 for part in segment_margins):
+        raise ValueError(f"{sum(len(part) == 0 for part in segment_margins)} calibration documents have no segment.")
     scores = np.concatenate(segment_margins) if segment_margins else np.empty(0)
     weights = (
         np.concatenate([np.full(len(part), 1.0 / len(part)) for part in segment_margins]) if segment_margins else scores
@@ -50,7 +52,7 @@ def encode_calibration(
             f"A calibration holds at most {MAX_CALIBRATION_VALUES} values, got {len(scores)} segments and "
             f"{len(documents)} documents; draw fewer documents."
         )
-    packed = {
+    packed: dict[str, Any] = {
         "version": 1,
         "segment": {
             "groups": {
@@ -69,8 +71,9 @@ def encode_calibration(
         },
         "about": dict(about),
     }
+    packed["id"] = calibration_id(packed)
     decode_calibration(packed)
-    return packed | {"id": calibration_id(packed)}
+    return packed
 
 
 def decode_calibration(packed: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,6 +84,13 @@ def decode_calibration(packed: Mapping[str, Any]) -> dict[str, Any]:
             many scores, weights that do not sum to the number of documents, or an id that is not its contents'.
     """
     try:
+        if packed["version"] != 1 or packed["document"]["statistic"] != "mean_margin":
+            raise ValueError(
+                f"The calibration is of version {packed['version']} with statistic {packed['document']['statistic']!r}; "
+                "this code reads version 1 with 'mean_margin'."
+            )
+        if not isinstance(packed["about"], Mapping):
+            raise ValueError(f"The calibration's 'about' must be a mapping, not {type(packed['about']).__name__}.")
         decoded: dict[str, Any] = {}
         for part in ("segment", "document"):
             group = packed[part]["groups"]["all"]
@@ -91,7 +101,7 @@ def decode_calibration(packed: Mapping[str, Any]) -> dict[str, Any]:
         decoded["document"]["longest_tokens"] = int(packed["document"]["groups"]["all"]["longest_tokens"])
     except (KeyError, TypeError, AttributeError, binascii.Error) as error:
         raise ValueError(f"The calibration in the config is damaged: {type(error).__name__} {error}.") from error
-    if "id" in packed and packed["id"] != calibration_id(packed):
+    if packed["id"] != calibration_id(packed):
         raise ValueError(
             f"The calibration calls itself {packed['id']}, but its contents hash to {calibration_id(packed)}."
         )

@@ -6,7 +6,12 @@ from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
+from .features_mvh import FEATURES
+from .normalization_mvh import STEPS
+from .voting_mvh import CORRECTIONS, P_VALUES, VOTES, check_alpha, known
+
 POOLINGS = ("cls", "mean")
+ABSOLUTE_POSITIONS = ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "albert", "mpnet")
 AUTO_MAP = {
     "AutoConfig": "configuration_mvh.MvhConfig",
     "AutoModel": "modeling_mvh.MvhForSequenceClassification",
@@ -81,15 +86,31 @@ class MvhConfig(PretrainedConfig):
         self.vote = vote
         self.p_values = p_values
         self.name = name
-        self._check()
-        if not kwargs.get("id2label"):
-            kwargs["id2label"] = {0: "human", 1: "machine"}
-            kwargs["label2id"] = {"human": 0, "machine": 1}
-        kwargs.setdefault("pad_token_id", self.backbone_config.pad_token_id)
+        labels = {int(key): name for key, name in (kwargs.get("id2label") or {0: "human", 1: "machine"}).items()}
+        self._check(labels, kwargs.pop("num_labels", 2))
+        kwargs["id2label"] = labels
+        kwargs["label2id"] = {name: key for key, name in labels.items()}
+        kwargs.setdefault("pad_token_id", getattr(self.backbone_config, "pad_token_id", None))
         kwargs.setdefault("auto_map", dict(AUTO_MAP))
         super().__init__(**kwargs)
 
-    def _check(self) -> None:
+    def _check(self, labels: dict[int, str], num_labels: int) -> None:
+        if sorted(labels) != [0, 1] or num_labels != 2:
+            raise ValueError(f"A detector has two labels, 0 (the null class) and 1, got {labels} and {num_labels}.")
+        known("correction", self.correction, CORRECTIONS)
+        if self.vote is not None:
+            known("vote", self.vote, VOTES)
+        if self.p_values is not None:
+            known("p_values", self.p_values, P_VALUES)
+        for step in self.normalization or []:
+            known("A step of normalization", step, STEPS)
+        for name in self.feature_names:
+            known("A feature", name, FEATURES)
+        longest = self.core_tokens + self.context_tokens + 2  # with [CLS] and [SEP]
+        positions = getattr(self.backbone_config, "max_position_embeddings", None)
+        absolute = getattr(self.backbone_config, "model_type", "") in ABSOLUTE_POSITIONS
+        if absolute and positions is not None and longest > positions:
+            raise ValueError(f"A segment has up to {longest} tokens and the backbone reads only {positions}.")
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {POOLINGS}, got {self.pooling!r}.")
         if len(self.head_widths) != 2 or min(self.head_widths) < 1:
@@ -101,19 +122,13 @@ class MvhConfig(PretrainedConfig):
                 f"context_tokens must lie in [0, core_tokens], got {self.context_tokens} "
                 f"with a core of {self.core_tokens}."
             )
-        if not 0.0 < self.alpha < 1.0:
-            raise ValueError(f"alpha must lie between 0 and 1, got {self.alpha}.")
+        check_alpha(self.alpha)
         lengths = {len(self.feature_names), len(self.feature_mean), len(self.feature_std)}
         if len(lengths) != 1 or min(self.feature_std, default=1.0) <= 0:
             raise ValueError(
                 f"{len(self.feature_names)} features need as many means and positive standard deviations, got "
                 f"{len(self.feature_mean)} and {len(self.feature_std)}."
             )
-
-    @property
-    def longest_input(self) -> int:
-        """Tokens of the longest segment the model is shown, without special tokens."""
-        return self.core_tokens + self.context_tokens
 
 
 def _as_config(backbone: PretrainedConfig | dict[str, Any] | None) -> PretrainedConfig:

@@ -1,11 +1,15 @@
 """A model and a tokenizer -> a complete checkpoint folder: weights, config, tokenizer, all code, card, requirements.
 
+    python -m mvh.export CHECKPOINT --out FOLDER [--store-dtype float16]     # an old checkpoint with today's code
+
 The folder loads by `pipeline("mvh-detect", model=FOLDER, trust_remote_code=True)` on a machine that has never seen this
 project. It is written beside its final name and moved there when it is whole: a killed export leaves nothing half done.
 """
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import json
 import platform
 import shutil
@@ -15,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel
+from transformers import AutoTokenizer, PreTrainedModel
 
 from mvh.card import write_card
+from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.pipeline_mvh import MvhDetectPipeline
+from mvh.recipe import STORE_DTYPES
 
 ROOT = Path(__file__).resolve().parent
-STORE_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def export_checkpoint(
@@ -32,7 +37,9 @@ def export_checkpoint(
     base_model: str | None = None,
     figures: dict[str, Any] | None = None,
 ) -> Path:
-    """Write a complete checkpoint folder; an older one of that name is replaced.
+    """Write a complete checkpoint folder; an older checkpoint of that name is replaced.
+
+    The model itself is moved to the CPU and cast; do not go on training it.
 
     Args:
         model: A `MvhForSequenceClassification`, merged if it was trained with LoRA.
@@ -46,39 +53,85 @@ def export_checkpoint(
         `folder`.
 
     Raises:
-        ValueError: If a weight is not finite or `store_dtype` is unknown.
+        ValueError: If a weight is not finite, `store_dtype` is unknown, the model is wrapped, or the folder holds
+            something else.
     """
     if store_dtype not in STORE_DTYPES:
-        raise ValueError(f"store_dtype must be one of {sorted(STORE_DTYPES)}, got {store_dtype!r}.")
+        raise ValueError(f"store_dtype must be one of {STORE_DTYPES}, got {store_dtype!r}.")
+    if not isinstance(model, MvhForSequenceClassification):
+        raise ValueError(f"Only a merged MvhForSequenceClassification can be exported, not a {type(model).__name__}.")
     if bad := [name for name, value in model.state_dict().items() if not torch.isfinite(value.float()).all()]:
         raise ValueError(f"{len(bad)} weights are not finite, among them {bad[0]}: this model cannot be exported.")
+    refuse_foreign(folder)
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.parent.mkdir(parents=True, exist_ok=True)
     for config in (model.config, model.config.backbone_config):
         config._name_or_path = ""  # a local path must not leave the machine
     pipe = MvhDetectPipeline(model=model.to("cpu"), tokenizer=tokenizer, device="cpu")
-    pipe.model.to(STORE_DTYPES[store_dtype])
+    pipe.model.to(getattr(torch, store_dtype))
     pipe.save_pretrained(part)
     _clean_json(part / "config.json", drop=("_name_or_path",), fields={"dtype": "float32"})
     _clean_json(part / "tokenizer_config.json", drop=("is_local", "local_files_only", "max_length", "name_or_path"))
     write_card(part, {"base_model": Path(base_model).name if base_model else None, **(figures or {})})
-    shutil.rmtree(folder, ignore_errors=True)
+    return put_in_place(part, folder)
+
+
+def refresh(checkpoint: Path, out: Path, store_dtype: str) -> Path:
+    """Write a checkpoint again with the code of this commit: same weights, config, calibration and card figures."""
+    model = MvhForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32)
+    figures = checkpoint / "figures.json"
+    known = json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else {}
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    return export_checkpoint(model, tokenizer, out, store_dtype, known.get("base_model"), known)
+
+
+def put_in_place(part: Path, folder: Path) -> Path:
+    """Give a finished checkpoint its name; an older checkpoint of that name goes, anything else is left alone.
+
+    Raises:
+        ValueError: If `folder` holds something that is no checkpoint of ours.
+    """
+    refuse_foreign(folder)
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)  # moved, not deleted: at every moment one of the two is whole
     part.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
     return folder
 
 
+def refuse_foreign(folder: Path) -> None:
+    """Raise a ValueError where a folder to be replaced holds anything but a checkpoint of ours."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    config = folder / "config.json"
+    if not config.is_file() or json.loads(config.read_text(encoding="utf-8")).get("model_type") != "mvh":
+        raise ValueError(f"{folder} exists and is no mvh checkpoint; name another folder.")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def provenance() -> dict[str, Any]:
-    """What a figure needs to be made again: commit, versions, machine."""
+    """What a figure needs to be made again: commit (and whether the tree had changes beyond it), versions, machine."""
     packages = {}
     for name in ("mvh", "torch", "transformers", "datasets", "tokenizers", "scikit-learn", "numpy"):
         try:
             packages[name] = version(name)
         except PackageNotFoundError:
             packages[name] = "not installed"
-    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
     return {
-        "commit": git.stdout.strip() or None,
+        "commit": git("rev-parse", "HEAD") or None,
+        "uncommitted_changes": bool(git("status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.yaml")),
         "versions": packages,
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
@@ -94,3 +147,17 @@ def _clean_json(path: Path, drop: tuple[str, ...], fields: dict[str, Any] | None
         if fields and (level is content or "dtype" in level):
             level.update(fields)
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Command line: see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="mvh.export", description=__doc__.split("\n")[0])
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--store-dtype", choices=STORE_DTYPES, default="float16")
+    args = parser.parse_args(argv)
+    refresh(args.checkpoint, args.out, args.store_dtype)
+
+
+if __name__ == "__main__":
+    main()

@@ -93,7 +93,8 @@ class MvhForSequenceClassification(PreTrainedModel):
         if faults:
             listed = "; ".join(f"{len(keys)} {kind} ({', '.join(keys[:3])})" for kind, keys in faults.items())
             raise ValueError(f"The checkpoint's weights are not those its config describes: {listed}.")
-        if bad := [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]:
+        loaded = {name: tensor for name, tensor in model.state_dict().items() if not tensor.is_meta}
+        if bad := [name for name, tensor in loaded.items() if not torch.isfinite(tensor).all()]:
             raise ValueError(f"{len(bad)} weights of the checkpoint are not finite numbers, among them {bad[0]}.")
         return (model, info) if output_loading_info else model
 
@@ -151,7 +152,8 @@ class MvhForSequenceClassification(PreTrainedModel):
         digest = hashlib.sha256()
         for name, tensor in sorted(self.state_dict().items()):
             digest.update(name.encode())
-            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+            if not tensor.is_meta:  # offloaded
+                digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()[:16]
 
     def get_input_embeddings(self) -> nn.Module:

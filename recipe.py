@@ -9,8 +9,19 @@ import difflib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
+
+STORE_DTYPES = ("float32", "float16", "bfloat16")
+PLAIN_SCHEDULES = ("linear", "SchedulerType.LINEAR")  # the default of TrainingArguments: nobody asked for another
+
+
+def hardware_has_bf16(use_cpu: bool) -> bool:
+    """Whether bfloat16 is native: on the GPU, or on a CPU with AVX-512 BF16 or AMX."""
+    if torch.cuda.is_available() and not use_cpu:
+        return torch.cuda.is_bf16_supported()
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 @dataclass
@@ -34,6 +45,17 @@ class ModelArguments:
     lora_targets: list[str] = field(default_factory=list, metadata={"help": "Module names; guessed when empty."})
     store_dtype: str = field(default="float32", metadata={"help": "dtype of the saved weights; they load as float32."})
 
+    def __post_init__(self) -> None:
+        """Check what would otherwise fail after the training.
+
+        Raises:
+            ValueError: If `store_dtype` is unknown or `head_widths` are not two widths.
+        """
+        if self.store_dtype not in STORE_DTYPES:
+            raise ValueError(f"store_dtype must be one of {STORE_DTYPES}, got {self.store_dtype!r}.")
+        if not isinstance(self.head_widths, list) or len(self.head_widths) != 2:
+            raise ValueError(f"head_widths must be a list of two widths, got {self.head_widths!r}.")
+
 
 @dataclass
 class DataArguments:
@@ -56,13 +78,32 @@ class MvhTrainingArguments(TrainingArguments):
 
     output_dir: str = field(default="runs/mvh", metadata={"help": "Folder of checkpoints, log and result."})
     frozen_epochs: list[int] = field(
-        default_factory=lambda: [1, 5], metadata={"help": "Epochs, from 1, in which only the head is trained."}
+        default_factory=list, metadata={"help": "Epochs, from 1, in which only the head is trained."}
     )
     lr_milestones: list[float] = field(
-        default_factory=lambda: [2, 4],
+        default_factory=list,
         metadata={"help": "Epochs after which the learning rate is multiplied by lr_gamma; empty: lr_scheduler_type."},
     )
     lr_gamma: float = field(default=0.5, metadata={"help": "Factor at each milestone."})
+    bf16_if_available: bool = field(default=False, metadata={"help": "bf16 autocast where the hardware has it."})
+
+    def __post_init__(self) -> None:
+        """Check what would otherwise fail after hours, and choose the precision.
+
+        Raises:
+            ValueError: If a list is none, or the milestones meet another schedule or `max_steps`.
+        """
+        for name in ("frozen_epochs", "lr_milestones"):
+            if not isinstance(getattr(self, name), list):
+                raise ValueError(f"{name} must be a list of epochs, got {getattr(self, name)!r}.")
+        if self.lr_milestones and (self.max_steps > 0 or str(self.lr_scheduler_type) not in PLAIN_SCHEDULES):
+            raise ValueError(
+                f"lr_milestones {self.lr_milestones} count whole epochs and are the schedule; they exclude max_steps "
+                f"({self.max_steps}) and lr_scheduler_type ({self.lr_scheduler_type})."
+            )
+        if self.bf16_if_available and hardware_has_bf16(self.use_cpu):
+            self.bf16 = True
+        super().__post_init__()
 
 
 def parse_recipe(argv: list[str]) -> tuple[ModelArguments, DataArguments, MvhTrainingArguments]:

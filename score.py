@@ -11,7 +11,6 @@ that it is flagged last) and is listed under "errors". A file of many sources is
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
 import shlex
@@ -25,7 +24,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 
 from mvh.dataset_builder.semeval import read_semeval
-from mvh.export import provenance
+from mvh.export import file_sha256, provenance
 from mvh.metrics import DECISIONS, HUMAN, beta_binomial_limit, detection_report, source_groups
 
 logger = logging.getLogger(__name__)
@@ -143,14 +142,15 @@ def markdown(report: dict[str, Any]) -> str:
         lines += [f"| {' | '.join(['source', *heads[1:]])} |", "|---" * len(heads) + "|"]
         for name, row in {"all": figures["overall"], **figures["by_source"]}.items():
             interval = "–" if row["fpr_interval_95"] is None else "{:.3f} to {:.3f}".format(*row["fpr_interval_95"])
-            shown = [_shown(row[key]) for key in ("auroc", "f1", "recall", "fpr")]
-            cells = [name, str(row["human"]), str(row["machine"]), *shown, interval, _shown(row["coverage"])]
+            shown = [decimals(row[key]) for key in ("auroc", "f1", "recall", "fpr")]
+            cells = [name, str(row["human"]), str(row["machine"]), *shown, interval, decimals(row["coverage"])]
             lines.append(f"| {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
 
 
-def _shown(value: float | None) -> str:
+def decimals(value: float | None) -> str:
+    """Three decimals, or a dash where a figure is not defined."""
     return "–" if value is None else f"{value:.3f}"
 
 
@@ -190,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     with (options.out / "predictions.jsonl").open("w", encoding="utf-8") as out:
         for path in options.data:
             predicted = score_file(path, scorer, options.limit, out)
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            digest = file_sha256(path)
             report["files"][path.name] = {"sha256": digest, **summarise(predicted, detector["calibration_documents"])}
     (options.out / "metrics.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (options.out / "metrics.md").write_text(markdown(report), encoding="utf-8")

@@ -77,7 +77,7 @@ def token_windows(n_tokens: int, core_tokens: int = 256, context_tokens: int = 5
 
 def special_token_ids(tokenizer: Any) -> tuple[list[int], list[int]]:
     """Token ids that the tokenizer puts before and after a single text, e.g. ([CLS], [SEP]) or ([], [</s>])."""
-    encoding = tokenizer("a", return_special_tokens_mask=True, return_attention_mask=False)
+    encoding = tokenizer("a", return_special_tokens_mask=True, return_attention_mask=False, split_special_tokens=True)
     ids, special = encoding["input_ids"], encoding["special_tokens_mask"]
     content = [position for position, mark in enumerate(special) if not mark]
     if not content:
@@ -109,6 +109,7 @@ def tokenize_document(text: str, tokenizer: Any) -> tuple[list[int], list[int]]:
         encoding = tokenizer(
             text[begin:end],
             add_special_tokens=False,
+            split_special_tokens=True,  # "[SEP]" written in a text is text
             truncation=False,
             padding=False,
             return_offsets_mapping=True,

@@ -16,77 +16,43 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 import torch
-from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 from transformers import (
     AutoTokenizer,
     EvalPrediction,
     PreTrainedModel,
-    Trainer,
-    TrainerCallback,
     set_seed,
 )
-from transformers.trainer_utils import get_last_checkpoint
 
-from mvh.dataset_builder.build import build_dataset
-from mvh.export import export_checkpoint, provenance
+from mvh.dataset_builder.build import build_dataset, tokenizer_sha256
+from mvh.export import export_checkpoint, file_sha256, provenance
 from mvh.features_mvh import compute_features
 from mvh.metrics import classification_metrics
 from mvh.modeling_mvh import MvhForSequenceClassification
+from mvh.normalization_mvh import NORMALIZER_VERSION
 from mvh.recipe import DataArguments, ModelArguments, MvhTrainingArguments, parse_recipe
+from mvh.trainer import FreezeSchedule, MvhTrainer
 from mvh.voting_mvh import document_margin
 
 logger = logging.getLogger("mvh.train")
 
 
-class FreezeSchedule(TrainerCallback):
-    """Freeze the encoder in the given epochs and thaw it in the others.
-
-    The optimizer must be built while everything is trainable, so nothing may be frozen before the Trainer starts.
-    """
-
-    def __init__(self, frozen_epochs: list[int]) -> None:
-        self.frozen_epochs = set(frozen_epochs)
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Set the state for the epoch that begins; right after a resume in the middle of an epoch, too."""
-        epoch = int((state.epoch or 0.0) + 1e-6) + 1
-        detector = getattr(model, "module", model)
-        detector.freeze_encoder(epoch in self.frozen_epochs)
-
-
-class MvhTrainer(Trainer):
-    """Trainer with learning-rate milestones in epochs and evaluation in the order of the dataset."""
-
-    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LRScheduler:
-        """MultiStepLR whose milestones are epochs (the Trainer steps the scheduler once per optimizer step)."""
-        if not self.args.lr_milestones:
-            return super().create_scheduler(num_training_steps, optimizer)
-        if getattr(self, "lr_scheduler", None) is None:
-            steps_per_epoch = num_training_steps / self.args.num_train_epochs
-            milestones = [round(epoch * steps_per_epoch) for epoch in self.args.lr_milestones]
-            self.lr_scheduler = MultiStepLR(optimizer or self.optimizer, milestones, gamma=self.args.lr_gamma)
-            self._created_lr_scheduler = True
-        return self.lr_scheduler
-
-    def _get_eval_sampler(self, eval_dataset: datasets.Dataset) -> torch.utils.data.Sampler:
-        """Rows in their order: document metrics need it (the dataset was sorted by length beforehand)."""
-        return torch.utils.data.SequentialSampler(eval_dataset)
-
-
 def main(argv: list[str] | None = None) -> Path:
     """Parse -> data -> model -> train -> evaluate -> export. Returns the folder of the finished detector."""
     model_args, data_args, args = parse_recipe(sys.argv[1:] if argv is None else argv)
+    checkpoint = last_checkpoint(args.output_dir)
+    keep_recipe(model_args, data_args, args, resumed=checkpoint is not None)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     made_by = provenance()  # of the code that trains, not of what is committed meanwhile
     set_seed(args.seed)
     tokenizer = load_tokenizer(model_args.backbone)
-    data = load_segments(data_args, model_args, args)
+    data = load_segments(data_args, model_args, args, tokenizer)
     model = build_model(model_args, data["train"])
     trainer = MvhTrainer(
         model=model,
@@ -97,7 +63,7 @@ def main(argv: list[str] | None = None) -> Path:
         compute_metrics=segment_and_document_metrics(data["choose"].sort("length")),
         callbacks=[FreezeSchedule(args.frozen_epochs)],
     )
-    trainer.train(resume_from_checkpoint=last_checkpoint(args.output_dir))
+    trainer.train(resume_from_checkpoint=checkpoint)
     return finish(trainer, tokenizer, model_args, data_args, made_by)
 
 
@@ -113,12 +79,13 @@ def load_tokenizer(name_or_path: str) -> Any:
 
 
 def load_segments(
-    data_args: DataArguments, model_args: ModelArguments, args: MvhTrainingArguments
+    data_args: DataArguments, model_args: ModelArguments, args: MvhTrainingArguments, tokenizer: Any
 ) -> datasets.DatasetDict:
     """The segments of a built folder; files are built into `output_dir/data` first, by the main process alone.
 
     Raises:
-        ValueError: If the folder was cut by another tokenizer or into other segments than the recipe says.
+        ValueError: If the folder was built from another file, sample, tokenizer, normaliser or segmentation than the
+            recipe says, or lacks the split "train" or "choose".
     """
     folder = Path(data_args.dataset or Path(args.output_dir) / "data")
     with args.main_process_first(desc="building the dataset"):
@@ -136,10 +103,29 @@ def load_segments(
                 strict=data_args.strict,
             )
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    built, wanted = manifest["segmentation"], (model_args.core_tokens, model_args.context_tokens)
-    if (built["core_tokens"], built["context_tokens"]) != wanted:
-        raise ValueError(f"{folder} holds segments of {built}, the recipe wants core and context of {wanted}.")
-    return datasets.load_dataset(str(folder), "segments")
+    wanted: dict[str, Any] = {
+        "segmentation": {"core_tokens": model_args.core_tokens, "context_tokens": model_args.context_tokens},
+        "tokenizer": tokenizer_sha256(tokenizer),
+        "normalizer": NORMALIZER_VERSION,
+    }
+    built = {
+        "segmentation": manifest["segmentation"],
+        "tokenizer": manifest["tokenizer"]["sha256"],
+        "normalizer": manifest["normalizer"]["version"],
+    }
+    if not data_args.dataset:
+        wanted |= {"documents": data_args.documents, "seed": data_args.data_seed_roles}
+        built |= {"documents": manifest["documents_wanted"]["train_file"], "seed": manifest["seeds"]["roles"]}
+        wanted["train_file"] = file_sha256(Path(str(data_args.train_file)))
+        built["train_file"] = manifest["inputs"]["train_file"]["sha256"]
+    for name, value in wanted.items():
+        if built[name] != value:
+            raise ValueError(f"The dataset {folder} was built with {name} {built[name]}, the recipe wants {value}.")
+    segments = datasets.load_dataset(str(folder), "segments")
+    for split in ("train", "choose"):
+        if split not in segments:
+            raise ValueError(f"The dataset {folder} has no segment in the split {split!r}; it needs more documents.")
+    return segments
 
 
 def prepare(segments: datasets.Dataset, model_args: ModelArguments) -> datasets.Dataset:
@@ -271,15 +257,57 @@ def _groups(inverse: np.ndarray) -> list[np.ndarray]:
 
 
 def last_checkpoint(output_dir: str) -> str | None:
-    """The last complete Trainer checkpoint of a killed run, or None."""
-    found = get_last_checkpoint(output_dir) if Path(output_dir).is_dir() else None
-    if found:
-        logger.info(f"Going on from {found}.")
-    return found
+    """The last whole Trainer checkpoint of a killed run, or None; one killed while it was written is passed over."""
+    whole = [path.parent for path in Path(output_dir).glob("checkpoint-*/trainer_state.json")]  # written last
+    if not whole:
+        return None
+    last = max(whole, key=lambda folder: int(folder.name.split("-")[1]))
+    logger.info(f"Going on from {last}.")
+    return str(last)
+
+
+# fields that may change between a killed run and the one that goes on: they do not touch the weights
+HARMLESS = (
+    "output_dir",
+    "run_name",
+    "log",
+    "disable_tqdm",
+    "report_to",
+    "save",
+    "eval",
+    "hub",
+    "push_to_hub",
+    "trackio",
+)
+
+
+def keep_recipe(
+    model_args: ModelArguments, data_args: DataArguments, args: MvhTrainingArguments, resumed: bool
+) -> None:
+    """Write what is trained to `output_dir/recipe.json`; a run that goes on must be the same training.
+
+    Raises:
+        ValueError: If a run is resumed with another value of a field than it was begun with.
+    """
+    path = Path(args.output_dir) / "recipe.json"
+    fields = {**asdict(model_args), **asdict(data_args), **json.loads(args.to_json_string())}
+    fields = {key: value for key, value in fields.items() if not key.startswith(HARMLESS)}
+    if resumed and path.exists():
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        changed = [key for key in fields if begun.get(key) != fields[key]]
+        if changed:
+            key = changed[0]
+            raise ValueError(
+                f"{args.output_dir} holds a training begun with {key} {begun.get(key)!r}, and now it is "
+                f"{fields[key]!r}; name another output_dir or remove that one."
+            )
+    elif args.process_index == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(fields, indent=1), encoding="utf-8")
 
 
 def finish(
-    trainer: Trainer, tokenizer: Any, model_args: ModelArguments, data_args: DataArguments, made_by: dict[str, Any]
+    trainer: MvhTrainer, tokenizer: Any, model_args: ModelArguments, data_args: DataArguments, made_by: dict[str, Any]
 ) -> Path:
     """Evaluate, merge LoRA, export the detector and write the training log (on the main process)."""
     metrics = trainer.evaluate()

@@ -183,8 +183,7 @@ def decide(
         raise ValueError(
             f"{int((~np.isfinite(margins)).sum())} of {len(margins)} segment scores are not finite numbers."
         )
-    if not 0.0 < alpha < 1.0:
-        raise ValueError(f"alpha must lie between 0 and 1, got {alpha}.")
+    check_alpha(alpha)
     warnings: list[str] = []
     margin = document_margin(margins, core_tokens)
     p_document: float | None = None
@@ -200,9 +199,8 @@ def decide(
         p_segments = conformal_p_values(margins, segment["scores"], segment["weights"])
         if needed := calibration_documents_needed(len(margins), alpha, correction, segment["documents"]):
             warnings.append(
-                f"No single segment can be labelled machine: one rejection among {len(margins)} segments at alpha "
-                f"{alpha} with correction '{correction}' needs {needed} calibration documents, and there are "
-                f"{segment['documents']}."
+                f"One lone machine segment among {len(margins)} cannot be found: at alpha {alpha} with correction "
+                f"'{correction}' that needs {needed} calibration documents, and there are {segment['documents']}."
             )
 
     adjusted = adjust(p_segments, correction)
@@ -210,19 +208,19 @@ def decide(
     label: int | None = int(VOTES[known("vote", vote, VOTES)](rejected, p_document, alpha))
     if calibration is None:
         warnings.append("This checkpoint carries no calibration: no false-alarm rate is known for this verdict.")
-    elif vote == "calibrated":
-        longest, tokens = calibration["document"]["longest_tokens"], int(core_tokens.sum())
-        if tokens > longest:
-            label = None
+    else:
+        document, tokens = calibration["document"], int(core_tokens.sum())
+        if tokens > document["longest_tokens"]:
+            label = None if vote == "calibrated" else label
             warnings.append(
-                f"The document has {tokens} tokens and the longest calibration document {longest}: no verdict on the "
-                "whole; the segments and passages are still reported."
+                f"The document has {tokens} tokens and the longest calibration document {document['longest_tokens']}: its "
+                "p-value says nothing about the whole; the segments and passages are still reported."
             )
-        elif 1.0 / (calibration["document"]["documents"] + 1) > alpha:
+        elif vote == "calibrated" and 1.0 / (document["documents"] + 1) > alpha:
             label = None
             warnings.append(
                 f"No document can be called machine at alpha {alpha}: the smallest p-value that "
-                f"{calibration['document']['documents']} calibration documents allow is larger."
+                f"{document['documents']} calibration documents allow is larger."
             )
     return {
         "label": label,
@@ -252,6 +250,12 @@ def calibration_documents_needed(m: int, alpha: float, correction: str, document
 def sigmoid(x: np.ndarray | float) -> np.ndarray:
     """Logistic function without overflow."""
     return np.exp(-np.logaddexp(0.0, -np.asarray(x, dtype=np.float64)))
+
+
+def check_alpha(alpha: float) -> None:
+    """Raise a ValueError unless alpha is a number between 0 and 1."""
+    if not isinstance(alpha, (int, float)) or not 0.0 < alpha < 1.0:
+        raise ValueError(f"alpha must be a number between 0 and 1, got {alpha!r}.")
 
 
 def known(name: str, value: str, choices: Any) -> str:

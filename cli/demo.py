@@ -2,14 +2,14 @@
 
     python -m mvh.cli.demo [FILE.txt ...] [--model CHECKPOINT] [--alpha 0.05]
 
-The first three examples are a page of 1839, a machine's essay, and a page of 1854 that a machine goes on from; see
-examples/README.md.
+The examples are a page of 1839, a machine's essay, and a page of 1854 that a machine goes on from: examples/README.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,21 @@ COLOURS = {"human": "green", "machine": "red", "uncertain": "yellow"}
 
 
 def verdict_sentence(result: dict[str, Any]) -> str:
-    """The document's label in plain words, with what is known of its error."""
+    """What the label rests on, in plain words."""
     p_value, alpha = result["p_value"], result["alpha"]
-    if result["label"] == "uncertain":
-        return "uncertain: no verdict on the document as a whole."
     if p_value is None:
-        return f"{result['label']} (no calibration: the rate of false alarms is not known)."
-    share = f"{p_value:.1%} of human documents like those of the calibration score as high or higher"
-    said = "machine-like" if result["label"] == "machine" else "not told apart from human writing"
-    return f"{said}: {share} (p = {p_value:.4f}, flagged where p <= {alpha})."
+        return "without calibration: how often this verdict errs is not known."
+    if result["label"] == "uncertain":
+        return "no verdict on the document as a whole."
+    rare = (
+        f"about {p_value:.1%} or fewer of human texts like those of the calibration score as high (p = {p_value:.4f})"
+    )
+    rule = {
+        "calibrated": f"called machine where p <= {alpha}",
+        "majority": "called machine where most segments are",
+        "any": "called machine where any segment is",
+    }[result["vote"]]
+    return f"{rare}; {rule}."
 
 
 def bar(result: dict[str, Any], width: int = 60) -> Text:
@@ -45,11 +51,13 @@ def bar(result: dict[str, Any], width: int = 60) -> Text:
 
 def show(console: Console, name: str, text: str, result: dict[str, Any]) -> None:
     """Print one document's result."""
-    console.print(
-        f"\n[bold]{name}[/bold]  {len(text):,} characters, {len(result['segments'])} segments", highlight=False
-    )
-    line = Text(result["label"].upper(), style=f"bold {COLOURS.get(result['label'], 'white')}")
-    console.print(Text("  ") + line + Text("  " + verdict_sentence(result)))
+    head = Text(f"\n{name}", style="bold")
+    console.print(head + Text(f"  {len(text):,} characters, {len(result['segments'])} segments", style="not bold"))
+    if "error" in result:
+        console.print(Text(f"  {result['error']['type']}: {result['error']['message']}", style="yellow"))
+        return
+    line = Text("  ") + Text(result["label"].upper(), style=f"bold {COLOURS.get(result['label'], 'white')}")
+    console.print(line + Text("  " + verdict_sentence(result)))
     console.print(Text("  ") + bar(result))
     for passage in result["passages"]:
         quote = " ".join(text[passage["start"] : passage["end"]].split())
@@ -60,6 +68,15 @@ def show(console: Console, name: str, text: str, result: dict[str, Any]) -> None
         console.print(Text(place, style="red") + Text(f"“{quote}”"))
     for warning in result["warnings"]:
         console.print(Text(f"  note: {warning}", style="yellow"))
+
+
+def read(path: Path) -> str | None:
+    """The text of a file; None (an error result of its own) where it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        print(f"{path.name} cannot be read as UTF-8 text: {error}", file=sys.stderr)
+        return None
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -74,16 +91,12 @@ def main(argv: list[str] | None = None) -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    files = args.files or sorted((ROOT / "examples").glob("*.txt"))
-    texts = [path.read_text(encoding="utf-8") for path in files]
+    found = [(path, read(path)) for path in args.files or sorted((ROOT / "examples").glob("*.txt"))]
+    texts = {path: text for path, text in found if text is not None}
     detect = pipeline("mvh-detect", model=args.model, trust_remote_code=True)
-    options = {} if args.alpha is None else {"alpha": args.alpha}
-    console = Console(width=None if os.isatty(1) else 120)
-    for path, text, result in zip(files, texts, detect(texts, **options), strict=True):
-        if "error" in result:
-            console.print(f"\n[bold]{path.name}[/bold]  {result['error']['type']}: {result['error']['message']}")
-        else:
-            show(console, path.name, text, result)
+    console = Console(width=None if os.isatty(1) else 120, highlight=False)
+    for (path, text), result in zip(texts.items(), detect(list(texts.values()), alpha=args.alpha), strict=True):
+        show(console, path.name, text, result)
     console.print("\nA flag is no proof: it says how rare such a score is among the human texts of the calibration.")
 
 

@@ -16,6 +16,7 @@ test file was given, `test`. It is written under a temporary name and renamed at
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import re
 import shutil
@@ -32,6 +33,7 @@ from huggingface_hub import HfApi
 from tqdm import tqdm
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from mvh import homoglyphs_mvh, normalization_mvh, segmentation_mvh
 from mvh.dataset_builder.sampling import (
     ROLES,
     assign_roles,
@@ -227,7 +229,8 @@ def build_dataset(
             one_label = size == 0 and test_documents is None  # nothing to balance: such a file measures false alarms
             chosen[test] = {row["id"]: "test" for row in (rows if one_label else balanced_sample(rows, size, seed))}
 
-        settings = [seed, documents, test_documents, core_tokens, context_tokens, NORMALIZER_VERSION]
+        cutting = [inspect.getsource(room) for room in (homoglyphs_mvh, normalization_mvh, segmentation_mvh)]
+        settings = [seed, documents, test_documents, core_tokens, context_tokens, cutting]
         build_id = hashlib.sha256(repr([settings, tokenizer_sha256(loaded), inputs]).encode()).hexdigest()[:8]
         writers = SplitWriters(folder, build_id)
         counts = {config: {split: Counter[tuple[str, str]]() for split in splits} for config in FEATURES}

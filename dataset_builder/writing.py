@@ -4,8 +4,9 @@
     segments/<split>-<build>-00000-of-00001.parquet      the default configuration
     documents/<split>-<build>-00000-of-00001.parquet
 
-`<build>` is a hash of the inputs and settings. `load_dataset` names its cache after the folder's own name and the
-files' names, not after their contents: without it, two datasets in folders of the same name would be mixed up.
+`<build>` is a hash of the inputs, the settings and the code that cuts. `load_dataset` names its cache after the folder's
+own name and the files' names, not after their contents: without it, two datasets in folders of the same name would be
+mixed up.
 
 The text of a segment is stored beside its token ids because handcrafted features are computed from it; zstd keeps
 that small.

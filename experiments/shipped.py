@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mvh.card import write_card
+from mvh.score import decimals
 from mvh.score import markdown as score_tables
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,7 +34,7 @@ def comparison(score: dict[str, Any], baselines: dict[str, Any]) -> str:
         lines += [f"**{file}**", "", "| detector | AUROC | TPR at FPR 5 % | TPR at FPR 1 % |", "|---|---|---|---|"]
         for name, row in rows.items():
             tpr = row["tpr_at_fpr"]
-            lines.append(f"| {name} | {row['auroc']:.3f} | {tpr['0.05']:.3f} | {tpr['0.01']:.3f} |")
+            lines.append(f"| {name} | {decimals(row['auroc'])} | {decimals(tpr['0.05'])} | {decimals(tpr['0.01'])} |")
         lines.append("")
     return "\n".join(lines).strip()
 

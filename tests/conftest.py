@@ -128,7 +128,7 @@ def detector(tmp_path_factory: pytest.TempPathFactory, backbone_folder: Path) ->
             "--core_tokens", "32", "--context_tokens", "8", "--use_cpu", "True", "--disable_tqdm", "True",
             "--train_file", str(write_jsonl(folder / "train.jsonl", make_rows(120))),
             "--output_dir", str(folder / "run"), "--learning_rate", "0.005", "--num_train_epochs", "3",
-            "--per_device_train_batch_size", "16", "--frozen_epochs", "9", "--save_strategy", "no",
+            "--per_device_train_batch_size", "16", "--save_strategy", "no",
         ]
     )  # fmt: skip
     human = [row["text"] for row in make_rows(200, seed=7) if row["label"] == 0]

@@ -22,7 +22,7 @@ from mvh.dataset_builder.sampling import (
     assign_roles,
     balanced_sample,
     merge_pairs,
-    sample_by_role,
+    sample_training,
 )
 from mvh.dataset_builder.semeval import read_semeval
 from mvh.segmentation_mvh import segment_text
@@ -177,28 +177,26 @@ def test_a_sample_is_balanced_and_keeps_every_language():
     assert abs(by_lang["en"] - by_lang["ru"]) <= 2
 
 
-def test_a_sample_over_roles_is_balanced_in_each():
-    sample = sample_by_role(pool(1000), 200, seed=0)
+def test_a_training_sample_thins_the_training_role_only():
+    rows = pool(1000)
+    sample = sample_training(rows, 200, seed=0)
     cells = Counter((row["role"], row["label"]) for row in sample)
-    assert len(sample) == 200
-    assert all(cells[role, 0] == cells[role, 1] > 0 for role in ROLES)
-    assert cells["train", 0] == 80
+    assert cells["train", 0] == cells["train", 1] == 100
+    for role in ROLES:
+        if role != "train":
+            assert ids(row for row in sample if row["role"] == role) == ids(row for row in rows if row["role"] == role)
 
 
 def test_samples_ignore_the_order_of_rows_nest_and_follow_the_seed():
     rows = pool(1000)
     shuffled = random.Random(5).sample(rows, len(rows))
-    assert ids(sample_by_role(rows, 100, seed=3)) == ids(sample_by_role(shuffled, 100, seed=3))
-    assert ids(sample_by_role(rows, 100, seed=3)) < ids(sample_by_role(rows, 200, seed=3))
-    assert ids(sample_by_role(rows, 100, seed=3)) != ids(sample_by_role(rows, 100, seed=4))
-    assert ids(sample_by_role(rows, 1000, seed=3)) == ids(rows)
+    assert ids(balanced_sample(rows, 100, seed=3)) == ids(balanced_sample(shuffled, 100, seed=3))
+    assert ids(balanced_sample(rows, 100, seed=3)) < ids(balanced_sample(rows, 200, seed=3))
+    assert ids(balanced_sample(rows, 100, seed=3)) != ids(balanced_sample(rows, 100, seed=4))
+    assert ids(balanced_sample(rows, 1000, seed=3)) == ids(rows)
 
 
 def test_a_sample_that_cannot_be_drawn_says_what_is_wanted_and_available():
-    with pytest.raises(
-        ValueError, match="2000 documents are wanted.*500 human and 500 machine.*1000 are wanted, but only 500"
-    ):
-        sample_by_role(pool(1000), 2000, seed=0)
     with pytest.raises(ValueError, match="60 are wanted, but only 50 are available"):
         balanced_sample(pool(100), 120, seed=0)
     with pytest.raises(ValueError, match="even number.*got 7"):
@@ -312,7 +310,7 @@ def test_shuffled_rows_give_the_same_sample(sources, tokenizer, tmp_path):
         dataset = load_dataset(str(out), "documents", cache_dir=str(tmp_path / "cache"))
         found.append({split: set(dataset[split]["id"]) for split in ROLES})
     assert found[0] == found[1]
-    assert sum(len(chosen) for chosen in found[0].values()) == 120
+    assert len(found[0]["train"]) == 120
 
 
 def test_a_file_too_small_for_all_roles_still_opens(tokenizer, tmp_path):
@@ -385,7 +383,7 @@ def test_the_command_builds_a_folder_and_says_what_is_in_it(sources, backbone_fo
     assert "reading train.jsonl" in done.stderr
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     documents = manifest["counts"]["documents"]
-    assert sum(sum(by_lang.values()) for split in ROLES for by_lang in documents[split].values()) == 120
+    assert sum(sum(by_lang.values()) for by_lang in documents["train"].values()) == 120
     again = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert again.returncode == 1
     assert again.stderr.startswith("error: ") and "exists already" in again.stderr

@@ -111,7 +111,7 @@ def test_a_generator_is_read_lazily(detect):
 def test_options_per_call(detect):
     loose, strict = detect(MIXED, alpha=0.5, correction="none"), detect(MIXED, alpha=0.001)
     assert len(loose["passages"]) >= len(strict["passages"]) and loose["alpha"] == 0.5
-    assert strict["label"] == "uncertain" and strict["warnings"], "151 documents cannot give p <= 0.001"
+    assert strict["label"] == "uncertain" and strict["warnings"], "50 documents cannot give p <= 0.001"
     for correction in ("bh", "by", "holm", "none"):
         assert detect(MIXED, correction=correction)["correction"] == correction
     assert detect(MIXED, vote="any", correction="none")["label"] == "machine"
@@ -120,13 +120,17 @@ def test_options_per_call(detect):
     assert softmax["p_value"] is not None, "the document p-value stays conformal"
     with pytest.raises(ValueError, match="'bonferoni'"):
         detect(MIXED, correction="bonferoni")
-    with pytest.raises(TypeError, match=r"Unknown options \['colour'\]"):
+    with pytest.raises(TypeError, match="Unknown option 'colour'"):
         detect(MIXED, colour="red")
+    for bad in ({"alpha": "0.05"}, {"alpha": 0}, {"vote": "mean"}, {"batch_size": 0}, {"batch_size": -1}):
+        with pytest.raises(ValueError, match=str(next(iter(bad.values())))):
+            detect(iter([None]), **bad)  # before anything is read
 
 
 def test_bfloat16_agrees(detect):
     exact, fast = detect(TEXTS), detect(TEXTS, precision="bfloat16")
     assert fast[0]["model"]["dtype"] == "bfloat16"
+    assert any("made with dtype 'float32' and the detector has 'bfloat16'" in w for w in fast[0]["warnings"])
     assert [r["label"] for r in exact] == [r["label"] for r in fast]
     with pytest.raises(ValueError, match="'float8'"):
         detect("text", precision="float8")
@@ -135,10 +139,47 @@ def test_bfloat16_agrees(detect):
 BAD = ["", "   \n", None, b"bytes", 17, "\u200b\u200b", {"text": "x"}, float("nan"), [1, 2]]
 
 
-@pytest.mark.parametrize("bad", BAD[:5] + BAD[5:8])
+def test_columns_and_arrays_are_read_in_order(detect):
+    import pandas
+    from transformers.pipelines.pt_utils import KeyDataset
+
+    table = datasets.Dataset.from_dict({"text": TEXTS})
+    want = [result["margin"] for result in detect(TEXTS)]
+    for column in (KeyDataset(table, "text"), np.array(TEXTS), pandas.Series(TEXTS)):
+        assert [result["margin"] for result in detect(column)] == pytest.approx(want, abs=1e-4)
+    for wrong in (table, pandas.DataFrame({"text": TEXTS}), set(TEXTS), {"text": TEXTS}):
+        with pytest.raises(TypeError, match="column|one by one"):
+            detect(wrong)
+
+
+def test_special_tokens_in_a_text_are_text(detect):
+    plain, sly = (detect.segments(f"rain dog {word} street kitchen")[0].input_ids for word in ("x", "[SEP] [PAD]"))
+    special = {detect.tokenizer.sep_token_id, detect.tokenizer.pad_token_id}
+    assert not special & set(sly[1:-1]) and plain[0] == sly[0] and plain[-1] == sly[-1]
+
+
+def test_a_stream_of_bad_items_flows(detect):
+    results = detect(None for _ in range(10**9))
+    assert next(results)["label"] is None
+
+
+def test_an_iterator_that_fails_loses_nothing_it_gave(detect):
+    def texts():
+        yield from TEXTS[:2]
+        raise OSError("the disk is gone")
+
+    results = detect(texts())
+    assert [next(results)["label"], next(results)["label"]] != [None, None]
+    with pytest.raises(OSError, match="disk is gone"):
+        next(results)
+
+
+@pytest.mark.parametrize("bad", BAD[:8])
 def test_a_single_bad_text_raises_a_sentence(detect, bad):
     with pytest.raises((TypeError, ValueError), match=r"[Tt]ext"):
         detect(bad)
+    with pytest.raises((TypeError, ValueError), match=r"[Tt]ext"):
+        list(detect.preprocess(bad))
 
 
 def test_bad_items_lose_nothing_beside_them(detect):

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from mvh import baselines, score
+from mvh.calibration_mvh import encode_calibration
 from mvh.dataset_builder.sampling import assign_roles
 from mvh.metrics import auroc, beta_binomial_limit
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.normalization_mvh import normalize
 from mvh.pipeline_mvh import MvhDetectPipeline
 from mvh.tests.conftest import make_rows, write_jsonl
-from mvh.voting_mvh import encode_calibration
 
 HUMAN_FORMATTING = [  # what clings to human texts in published files
     lambda text: text.replace(" of ", " of\n"),

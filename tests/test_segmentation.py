@@ -1,6 +1,8 @@
 """Segments tile: tokens by the article's formula, characters of the original without gap or overlap."""
 
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
 
 from mvh import segmentation_mvh
 from mvh.segmentation_mvh import segment_text, special_token_ids, token_windows, tokenize_document
@@ -57,11 +59,38 @@ def test_segment_text_reads_back_to_its_own_tokens(tokenizer):
         assert tokenizer(segment.text)["input_ids"] == segment.input_ids
 
 
-def test_blocks_change_nothing(tokenizer, monkeypatch):
-    text = " ".join(SENTENCES[:1] + [make_text(0, 300, seed=3)])
-    whole = tokenize_document(text, tokenizer)
+def sentencepiece_like():
+    """A Unigram tokenizer with the Metaspace marks of XLM-R, mDeBERTa and T5."""
+    raw = Tokenizer(models.Unigram())
+    raw.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    trainer = trainers.UnigramTrainer(vocab_size=200, special_tokens=["<s>", "</s>", "<unk>"], unk_token="<unk>")
+    raw.train_from_iterator(SENTENCES + [make_text(0, 400, seed=5)], trainer)
+    raw.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)])
+    return PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>", pad_token="</s>")
+
+
+def byte_level():
+    """A byte-level BPE tokenizer as RoBERTa's, without special tokens."""
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(vocab_size=400, initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    raw.train_from_iterator(SENTENCES + [make_text(0, 400, seed=5)], trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>")
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "sentencepiece", "byte-level"])
+def test_every_kind_of_tokenizer(kind, tokenizer, monkeypatch):
+    """Cutting the text into blocks changes no id, and the spans tile, also where one character is many tokens."""
+    made = {"wordpiece": lambda: tokenizer, "sentencepiece": sentencepiece_like, "byte-level": byte_level}[kind]()
+    text = " ".join([*SENTENCES, make_text(0, 300, seed=3)])
+    ids, starts = tokenize_document(text, made)
+    assert starts == sorted(starts)
+    segments = segment_text(text, made, core_tokens=16, context_tokens=4)
+    assert "".join(text[s.start : s.end] for s in segments) == text
     monkeypatch.setattr(segmentation_mvh, "BLOCK_CHARACTERS", 100)
-    assert tokenize_document(text, tokenizer) == whole
+    assert tokenize_document(text, made)[0] == ids
+    if kind == "wordpiece":
+        assert tokenize_document(text, made)[1] == starts
 
 
 def test_nothing_to_read_is_an_error(tokenizer):

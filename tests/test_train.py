@@ -7,12 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import datasets
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
+from sklearn.metrics import roc_auc_score
 
 from mvh import recipe as recipe_room
-from mvh import train
+from mvh import train, trainer
+from mvh.modeling_mvh import MvhForSequenceClassification
 
 from .conftest import make_rows, write_jsonl
 
@@ -71,9 +75,10 @@ def test_encoder_moves_in_epochs_two_to_four_only(finished, backbone_folder):
 
 def test_learning_rate_halves_after_epochs_two_and_four(finished):
     history = json.loads((finished / "training.json").read_text())["history"]
-    rates = [entry["learning_rate"] / 0.002 for entry in history if "learning_rate" in entry]
-    # logged at the end of each epoch, after the scheduler's step: the rate the next step takes
-    assert rates == pytest.approx([1, 0.5, 0.5, 0.25, 0.25])
+    rates = [
+        entry["learning_rate"] / 0.002 for entry in history if "learning_rate" in entry
+    ]  # of each epoch's last step
+    assert rates == pytest.approx([1, 1, 0.5, 0.5, 0.25])
 
 
 def test_both_levels_are_evaluated_each_epoch_and_it_learns(finished):
@@ -113,60 +118,106 @@ def test_resumed_training_is_bit_identical(finished, recipe, tmp_path, keep):
     assert all(whole[name].equal(resumed[name]) for name in whole)
 
 
-def test_resume_in_the_middle_of_an_epoch(finished, recipe, tmp_path):
-    """A run killed between two saves inside epoch 2 repeats from the save and ends with the very same weights."""
+@pytest.mark.parametrize("sampling", ["random", "group_by_length"])
+def test_resume_in_the_middle_of_an_epoch(finished, recipe, tmp_path, sampling):
+    """A run killed inside epoch 2, while a checkpoint was being written, ends with the very same weights."""
     shutil.copytree(finished / "data", tmp_path / "data")
     options = [str(recipe), "--output_dir", str(tmp_path), "--save_strategy", "steps", "--save_steps", "7"]
+    options += ["--train_sampling_strategy", sampling, "--num_train_epochs", "3"]
     train.main(options)
-    for folder in tmp_path.glob("checkpoint-*"):
-        if folder.name != "checkpoint-14":
-            shutil.rmtree(folder)
     first = load_file(tmp_path / "model" / "model.safetensors")
+    steps = sorted(int(path.name.split("-")[1]) for path in tmp_path.glob("checkpoint-*"))
+    whole, torn = steps[len(steps) // 2], steps[len(steps) // 2 + 1]
+    for path in tmp_path.glob("checkpoint-*"):
+        if path.name not in (f"checkpoint-{whole}", f"checkpoint-{torn}"):
+            shutil.rmtree(path)
+    (tmp_path / f"checkpoint-{torn}" / "trainer_state.json").unlink()  # written last
     shutil.rmtree(tmp_path / "model")
     train.main(options)
     second = load_file(tmp_path / "model" / "model.safetensors")
     assert all(first[name].equal(second[name]) for name in first)
 
 
-def test_two_processes(finished, recipe, tmp_path):
+def test_going_on_with_another_recipe_is_refused(finished, recipe):
+    with pytest.raises(ValueError, match="begun with learning_rate 0.002, and now it is 0.5"):
+        train.main([str(recipe), "--output_dir", str(finished), "--learning_rate", "0.5"])
+
+
+def test_a_dataset_of_another_making_is_refused(finished, recipe, tmp_path):
+    data = ["--dataset", str(finished / "data"), "--output_dir", str(tmp_path)]
+    with pytest.raises(ValueError, match="built with segmentation.*32.*the recipe wants.*64"):
+        train.main([str(recipe), *data, "--core_tokens", "64"])
+    shutil.copytree(finished / "data", tmp_path / "data")
+    with pytest.raises(ValueError, match="built with documents None, the recipe wants 20"):
+        train.main([str(recipe), "--output_dir", str(tmp_path), "--documents", "20"])
+
+
+def test_length_batches_are_alike_in_length_and_follow_the_epoch():
+    lengths = [index * 37 % 300 for index in range(1003)]
+    sampler = trainer.LengthBatches(lengths, 8, seed=1)
+    first = list(sampler)
+    assert sorted(first) == list(range(1003)) and list(sampler) == first
+    spread = [max(part) - min(part) for part in ([lengths[i] for i in first[k : k + 8]] for k in range(0, 1000, 8))]
+    assert sorted(spread)[len(spread) // 2] < 20
+    sampler.set_epoch(1)
+    assert list(sampler) != first
+
+
+@pytest.mark.parametrize("sampling", ["random", "group_by_length"])
+def test_two_processes(finished, recipe, tmp_path, sampling):
     """torchrun with two processes really trains with two, on the same schedule, and leaves one good checkpoint."""
     shutil.copytree(finished / "data", tmp_path / "data")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-        str(ROOT / "train.py"),
-    ]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     options = [str(recipe), "--output_dir", str(tmp_path), "--per_device_train_batch_size", "8"]
-    done = subprocess.run(command + options, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    options += ["--train_sampling_strategy", sampling, "--gradient_accumulation_steps", "2"]
+    command = [sys.executable, *launcher, str(ROOT / "train.py"), *options]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     log = json.loads((tmp_path / "training.json").read_text())
     assert log["world_size"] == 2
     epochs = checkpoints(tmp_path)
     assert [not same(a, b, "encoder.") for a, b in zip(epochs, epochs[1:], strict=False)] == [True, True, True, False]
-    alone = json.loads((finished / "training.json").read_text())["history"]
-    losses = [[e["loss"] for e in history if "loss" in e] for history in (alone, log["history"])]
-    assert len(losses[0]) == len(losses[1]) and losses[1][-1] < losses[1][0]
+    rates = [entry["learning_rate"] / 0.002 for entry in log["history"] if "learning_rate" in entry]
+    assert rates == pytest.approx([1, 1, 0.5, 0.5, 0.25])
+    assert log["metrics"]["eval_segment_auroc"] == pytest.approx(choose_auroc(tmp_path / "model", tmp_path / "data"))
+
+
+def choose_auroc(model: Path, data: Path) -> float:
+    """Segment AUROC of the role "choose", computed from the exported model without the Trainer."""
+    detector = MvhForSequenceClassification.from_pretrained(model).eval()
+    rows = datasets.load_dataset(str(data), "segments", split="choose")
+    with torch.no_grad():
+        logits = torch.cat([detector(torch.tensor([ids])).logits for ids in rows["input_ids"]])
+    return roc_auc_score(rows["label"], logits[:, 1] - logits[:, 0])
 
 
 def test_lora_obeys_the_freeze_schedule_and_is_merged(finished, recipe, tmp_path, backbone_folder):
     shutil.copytree(finished / "data", tmp_path / "data")
-    train.main(
-        [str(recipe), "--output_dir", str(tmp_path), "--lora_r", "4", "--num_train_epochs", "2", "--frozen_epochs", "1"]
+    options = ["--lora_r", "4", "--num_train_epochs", "2", "--frozen_epochs", "1"]
+    train.main([str(recipe), "--output_dir", str(tmp_path), *options])
+    saved = sorted(
+        tmp_path.glob("checkpoint-*/adapter_model.safetensors"), key=lambda p: int(p.parent.name.split("-")[1])
     )
+    b_matrices = [{k: v for k, v in load_file(path).items() if "lora_B" in k} for path in saved]
+    assert all(not v.any() for v in b_matrices[0].values()), "LoRA moved in the frozen epoch"
+    assert all(v.any() for v in b_matrices[1].values()), "LoRA stood still in the open epoch"
     final = load_file(tmp_path / "model" / "model.safetensors")
-    start = load_file(backbone_folder / "model.safetensors")
-    changed = {
-        name
-        for name, value in start.items()
-        if f"encoder.{name}" in final and not final[f"encoder.{name}"].equal(value)
-    }
+    start = {f"encoder.{name}": value for name, value in load_file(backbone_folder / "model.safetensors").items()}
+    changed = {name for name, value in start.items() if name in final and not final[name].equal(value)}
     assert changed and all(".query." in name or ".value." in name for name in changed)
     assert not any("lora" in name for name in final)
+
+
+def test_best_checkpoint_is_exported_when_asked(finished, recipe, tmp_path):
+    shutil.copytree(finished / "data", tmp_path / "data")
+    options = ["--num_train_epochs", "3", "--load_best_model_at_end", "True", "--metric_for_best_model", "eval_loss"]
+    train.main([str(recipe), "--output_dir", str(tmp_path), *options])
+    history = json.loads((tmp_path / "training.json").read_text())["history"]
+    losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
+    best = checkpoints(tmp_path)[losses[:3].index(min(losses[:3]))]
+    assert load_file(tmp_path / "model" / "model.safetensors").keys() == best.keys()
+    assert all(load_file(tmp_path / "model" / "model.safetensors")[name].equal(best[name]) for name in best)
 
 
 def test_features_travel_with_their_scale(finished, recipe, tmp_path):
@@ -205,3 +256,23 @@ def test_a_misspelt_key_is_named_with_the_nearest(tmp_path):
     path.write_text("name: x\n")
     with pytest.raises(ValueError, match="neither was given"):
         recipe_room.parse_recipe([str(path)])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--store_dtype", "float8"], "'float8'"),
+        (["--lr_milestones", "2", "--max_steps", "9"], "exclude max_steps"),
+        (["--lr_milestones", "2", "--lr_scheduler_type", "cosine"], "lr_scheduler_type"),
+        (["--head_widths", "3"], r"two widths, got \[3\]"),
+    ],
+)
+def test_impossible_values_are_refused_before_anything_runs(options, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        recipe_room.parse_recipe(["--train_file", "x", "--output_dir", str(tmp_path), *options])
+
+
+def test_a_file_too_small_to_choose_on_is_a_sentence(recipe, tmp_path):
+    small = write_jsonl(tmp_path / "small.jsonl", make_rows(2))
+    with pytest.raises(ValueError, match="no segment in the split"):
+        train.main([str(recipe), "--train_file", str(small), "--output_dir", str(tmp_path / "out")])

@@ -45,7 +45,7 @@ def test_floors():
     """A file imports from its own floor and from floors below, never from above."""
     floor = {path.stem: 0 for path in TRAVELLERS}
     floor |= dict.fromkeys(("dataset_builder", "metrics", "mvh_metrics"), 1)
-    floor |= dict.fromkeys(("recipe", "train", "export", "card", "calibrate", "score", "baselines"), 2)
+    floor |= dict.fromkeys(("recipe", "trainer", "train", "export", "card", "calibrate", "score", "baselines"), 2)
     floor |= {"cli": 3, "experiments": 4}
     folders = [ROOT, *(ROOT / name for name in ("dataset_builder", "mvh_metrics", "cli", "experiments"))]
     for path in [path for folder in folders for path in folder.glob("*.py")]:
@@ -53,8 +53,14 @@ def test_floors():
         if room == "__init__":
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("mvh."):
-                other = node.module.split(".")[1]
+            names = []
+            if isinstance(node, ast.ImportFrom) and node.module == "mvh":
+                names = [f"mvh.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            for other in {name.split(".")[1] for name in names if name.startswith("mvh.")} & floor.keys():
                 assert floor[other] <= floor[room], f"{path.name} imports {other} from a floor above its own"
 
 
@@ -86,7 +92,11 @@ from transformers import pipeline
 import json
 detect = pipeline("mvh-detect", model={str(tmp_path / "downloaded")!r}, trust_remote_code=True)
 classify = pipeline("text-classification", model={str(tmp_path / "downloaded")!r}, trust_remote_code=True)
-inferred = pipeline(task="mvh-detect", model={str(tmp_path / "downloaded")!r}, trust_remote_code=True)
+try:
+    import mvh.pipeline_mvh
+    raise SystemExit("the project can be imported: the journey proves nothing")
+except ImportError:
+    pass
 text = {text!r}
 assert classify(text) == [detect(text)]
 detect.save_pretrained("saved")
@@ -112,6 +122,8 @@ def test_import_mvh_is_lazy_and_names_are_there():
 
 def test_no_path_of_a_machine_in_the_repository():
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    if not listed:
+        pytest.skip("not a git checkout")
     for name in listed:
         if name.endswith((".py", ".md", ".toml", ".yaml", ".json", ".txt", "Makefile")):
             text = (ROOT / name).read_text(encoding="utf-8", errors="replace")

@@ -154,7 +154,7 @@ def test_long_documents_are_uncertain_and_keep_their_segments(calibration):
 def test_no_silent_zero_power(calibration):
     assert not verdict(calibration, [9.0] * 5)["warnings"]
     warnings = verdict(calibration, [0.0] * 7, correction="by")["warnings"]
-    assert any("362 calibration documents" in w and "300" in w for w in warnings)
+    assert any("362 calibration documents" in w and "300" in w for w in warnings), warnings
     result = verdict(calibration, [9.0], alpha=0.001)
     assert result["label"] is None and any("smallest p-value" in w for w in result["warnings"])
 

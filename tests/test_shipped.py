@@ -1,0 +1,103 @@
+"""The shipped detector, the demo and the README: what a newcomer meets first is there and true."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from transformers import pipeline
+
+import mvh
+from mvh.cli import demo
+
+from .conftest import make_text
+from .test_travel import run
+
+ROOT = Path(mvh.__file__).parent
+SHIPPED = ROOT / "checkpoints" / "mvh-mini-en"
+
+
+@pytest.fixture(scope="module")
+def detect():
+    return pipeline("mvh-detect", model=str(SHIPPED), trust_remote_code=True)
+
+
+def test_it_is_small_complete_and_calibrated():
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 48_000_000
+    config = json.loads((SHIPPED / "config.json").read_text())
+    assert config["calibration"]["segment"]["groups"]["all"]["documents"] > 600
+    assert config["calibration"]["document"]["groups"]["all"]["documents"] > 600
+    card = (SHIPPED / "README.md").read_text()
+    assert not re.search(r"\{\{|\{%|None|More [Ii]nformation [Nn]eeded", card)
+    for path in SHIPPED.glob("*_mvh.py"):
+        assert path.read_text() == (ROOT / path.name).read_text(), f"{path.name} is not the code of this commit"
+
+
+def test_it_works_far_from_home(tmp_path):
+    code = f"""
+from transformers import pipeline
+detect = pipeline("mvh-detect", model={str(SHIPPED)!r}, trust_remote_code=True)
+print(detect("It was raining again and the bus was late, so we walked.")["label"])
+"""
+    assert run(code, tmp_path).split()[-1] in ("human", "machine", "uncertain")
+
+
+def test_its_calibration_is_its_own(detect):
+    for path in sorted((ROOT / "examples").glob("*.txt")):
+        assert not [warning for warning in detect(path.read_text())["warnings"] if "calibrate again" in warning]
+
+
+def test_demo_prints_every_example(capsys):
+    demo.main([])
+    printed = capsys.readouterr().out
+    for path in (ROOT / "examples").glob("*.txt"):
+        assert path.name in printed
+    assert len(re.findall(r"HUMAN|MACHINE|UNCERTAIN", printed)) == 3 and "A flag is no proof" in printed
+
+
+def test_demo_reads_own_files_and_says_what_it_cannot_read(capsys, tmp_path):
+    (tmp_path / "own.txt").write_text("[bold]My own words[/bold], written on a Sunday while the soup was on the stove.")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "blank.txt").write_text(" \n")
+    demo.main([str(tmp_path / name) for name in ("own.txt", "latin.txt", "blank.txt", "absent.txt")])
+    out, err = capsys.readouterr()
+    assert "own.txt" in out and "blank.txt" in out and "The text is blank" in out
+    assert "latin.txt cannot be read" in err and "absent.txt cannot be read" in err
+
+
+def test_readme_prints_what_it_says(detect):
+    """The Python lines of the README give the dict the README shows (figures to three digits)."""
+    readme = (ROOT / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    assert len([line for line in code.splitlines() if line.strip()]) == 3
+    (shown,) = re.findall(r"```json\n(.*?)```", readme, flags=re.DOTALL)
+    scope: dict = {}
+    lines = (
+        code.replace('"checkpoints/', f'"{ROOT}/checkpoints/').replace('"examples/', f'"{ROOT}/examples/').splitlines()
+    )
+    exec("\n".join(lines[:-1]) + "\nresult = " + lines[-1], scope)
+    assert agree(scope["result"], json.loads(shown))
+
+
+def agree(a, b):
+    """Equal, but for the fourth digit of numbers: other machines add in another order."""
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(agree(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(map(agree, a, b))
+    return a == pytest.approx(b, rel=2e-3, abs=2e-3) if isinstance(a, float) else a == b
+
+
+def test_a_megabyte_is_read_whole(detect):
+    text = " ".join(make_text(index % 2, 400, seed=index) for index in range(400))
+    segments = detect.segments(text)
+    assert len(text) > 1_000_000 and segments[-1].end == len(text)
+    assert detect("x" * 10_000_000)["segments"][-1]["end"] == 10_000_000
+
+
+@pytest.mark.slow
+def test_ten_megabytes_get_a_verdict(detect):
+    text = " ".join((ROOT / "examples" / "1-darwin.txt").read_text() for _ in range(4600))
+    result = detect(text, precision="bfloat16")
+    assert len(text) > 10_000_000 and result["segments"][-1]["end"] == len(text)
+    assert result["label"] == "uncertain" and len(result["segments"]) > 8000
