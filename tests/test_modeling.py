@@ -11,7 +11,7 @@ from .conftest import TINY
 
 BACKBONES = {
     "bert": TINY,  # MiniLM's architecture
-    "xlm-roberta": TINY | {"max_position_embeddings": 130},
+    "xlm-roberta": TINY | {"max_position_embeddings": 514},
     "deberta-v2": TINY
     | {"relative_attention": True, "position_buckets": 32, "pos_att_type": ["p2c", "c2p"], "type_vocab_size": 0},
     "t5": {"d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2, "decoder_start_token_id": 0},
@@ -109,11 +109,11 @@ def test_frozen_encoder_stays_in_eval_mode_and_without_gradients():
 
 
 def test_features_are_scaled_and_joined():
-    fields = {"feature_names": ["a", "b"], "feature_mean": [10.0, 0.0], "feature_std": [2.0, 1.0]}
+    fields = {"feature_names": ["comma_share", "dash_share"], "feature_mean": [10.0, 0.0], "feature_std": [2.0, 1.0]}
     model, ids = tiny_model(**fields), batch(1)
     centred = model(ids, features=torch.tensor([[10.0, 0.0]])).logits
     assert not torch.allclose(centred, model(ids, features=torch.tensor([[14.0, 0.0]])).logits)
-    plain = tiny_model(feature_names=["a", "b"])
+    plain = tiny_model(feature_names=["comma_share", "dash_share"])
     plain.load_state_dict(model.state_dict())
     assert torch.allclose(plain(ids, features=torch.zeros(1, 2)).logits, centred)
     with pytest.raises(ValueError, match="names 2 handcrafted features, and 0 were given"):
@@ -128,7 +128,7 @@ def test_features_are_scaled_and_joined():
         ({"head_dropout": 1.0}, "1.0"),
         ({"context_tokens": 300}, "300"),
         ({"alpha": 5}, "got 5"),
-        ({"feature_names": ["a"], "feature_mean": [0.0, 1.0]}, "1 features"),
+        ({"feature_names": ["comma_share"], "feature_mean": [0.0, 1.0]}, "1 features"),
         ({"backbone_config": {"hidden_size": 3}}, "model_type"),
     ],
 )

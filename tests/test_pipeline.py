@@ -131,7 +131,7 @@ def test_bfloat16_agrees(detect):
     exact, fast = detect(TEXTS), detect(TEXTS, precision="bfloat16")
     assert fast[0]["model"]["dtype"] == "bfloat16"
     assert any("made with dtype 'float32' and the detector has 'bfloat16'" in w for w in fast[0]["warnings"])
-    assert [r["label"] for r in exact] == [r["label"] for r in fast]
+    assert np.allclose([r["margin"] for r in exact], [r["margin"] for r in fast], rtol=0.05, atol=0.2)
     with pytest.raises(ValueError, match="'float8'"):
         detect("text", precision="float8")
 

@@ -108,7 +108,10 @@ print(json.dumps(detect(text)))
     from transformers import pipeline
 
     here = pipeline("mvh-detect", model=str(detector), trust_remote_code=True)(text)
-    assert there == here and there["segments"][-1]["end"] == len(text)
+    assert there["segments"][-1]["end"] == len(text) and there["label"] == here["label"]
+    assert [s["start"] for s in there["segments"]] == [s["start"] for s in here["segments"]]
+    margins = [[s["margin"] for s in result["segments"]] for result in (there, here)]
+    assert margins[0] == pytest.approx(margins[1], abs=1e-4)
 
 
 def test_import_mvh_is_lazy_and_names_are_there():

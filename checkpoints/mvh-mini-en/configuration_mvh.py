@@ -1,0 +1,158 @@
+"""MvhConfig: everything a detector needs besides its weights and tokenizer, checked when it is built."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
+
+from .features_mvh import FEATURES
+from .normalization_mvh import STEPS
+from .voting_mvh import CORRECTIONS, P_VALUES, VOTES, check_alpha, known
+
+POOLINGS = ("cls", "mean")
+ABSOLUTE_POSITIONS = ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "albert", "mpnet")
+AUTO_MAP = {
+    "AutoConfig": "configuration_mvh.MvhConfig",
+    "AutoModel": "modeling_mvh.MvhForSequenceClassification",
+    "AutoModelForSequenceClassification": "modeling_mvh.MvhForSequenceClassification",
+}
+
+
+class MvhConfig(PretrainedConfig):
+    """Configuration of `MvhForSequenceClassification` and of the detection around it.
+
+    Args:
+        backbone_config: Config (or its dict) of any AutoModel text encoder; mDeBERTa-v3-base's shape by default.
+        pooling: "cls" takes the first token's hidden state, "mean" averages over the tokens.
+        head_widths: Widths of the first two of the head's three fully connected layers.
+        head_dropout: Dropout before each layer of the head, in [0, 1).
+        core_tokens: Tokens a segment is responsible for.
+        context_tokens: Tokens of left context shown beside the core, in [0, core_tokens].
+        normalization: Names of the normalisation steps, in order; None for all of them.
+        feature_names: Handcrafted features joined to the pooled state, in order; empty for none.
+        feature_mean: Mean of each feature on the training segments.
+        feature_std: Standard deviation of each feature on the training segments, positive.
+        calibration: Calibration scores as packed by `calibration_mvh.encode_calibration`, or None.
+        alpha: Level of the tests, in (0, 1).
+        correction: Correction over the segments of a document: "bh", "by", "holm" or "none".
+        vote: "calibrated", "majority" or "any"; None picks "calibrated" where there is a calibration, else "majority".
+        p_values: "conformal" or "softmax"; None picks "conformal" where there is a calibration, else "softmax".
+        name: Name the results give the detector.
+        **kwargs: Fields of `PretrainedConfig`, such as `id2label` (label 0 is the null class; human and machine by
+            default).
+
+    Raises:
+        ValueError: If a value is outside its range, or the feature lists differ in length.
+    """
+
+    model_type = "mvh"
+    sub_configs = {"backbone_config": AutoConfig}
+    _auto_class = "AutoConfig"
+
+    def __init__(
+        self,
+        backbone_config: PretrainedConfig | dict[str, Any] | None = None,
+        pooling: str = "cls",
+        head_widths: list[int] | tuple[int, int] = (512, 256),
+        head_dropout: float = 0.1,
+        core_tokens: int = 256,
+        context_tokens: int = 50,
+        normalization: list[str] | None = None,
+        feature_names: list[str] | None = None,
+        feature_mean: list[float] | None = None,
+        feature_std: list[float] | None = None,
+        calibration: dict[str, Any] | None = None,
+        alpha: float = 0.05,
+        correction: str = "bh",
+        vote: str | None = None,
+        p_values: str | None = None,
+        name: str = "mvh",
+        **kwargs: Any,
+    ) -> None:
+        self.backbone_config = _as_config(backbone_config)
+        self.pooling = pooling
+        self.head_widths = list(head_widths)
+        self.head_dropout = head_dropout
+        self.core_tokens = core_tokens
+        self.context_tokens = context_tokens
+        self.normalization = normalization
+        self.feature_names = list(feature_names or [])
+        self.feature_mean = list(feature_mean or [0.0] * len(self.feature_names))
+        self.feature_std = list(feature_std or [1.0] * len(self.feature_names))
+        self.calibration = calibration
+        self.alpha = alpha
+        self.correction = correction
+        self.vote = vote
+        self.p_values = p_values
+        self.name = name
+        labels = {int(key): name for key, name in (kwargs.get("id2label") or {0: "human", 1: "machine"}).items()}
+        self._check(labels, kwargs.pop("num_labels", 2))
+        kwargs["id2label"] = labels
+        kwargs["label2id"] = {name: key for key, name in labels.items()}
+        kwargs.setdefault("pad_token_id", getattr(self.backbone_config, "pad_token_id", None))
+        kwargs.setdefault("auto_map", dict(AUTO_MAP))
+        super().__init__(**kwargs)
+
+    def _check(self, labels: dict[int, str], num_labels: int) -> None:
+        if sorted(labels) != [0, 1] or num_labels != 2:
+            raise ValueError(f"A detector has two labels, 0 (the null class) and 1, got {labels} and {num_labels}.")
+        known("correction", self.correction, CORRECTIONS)
+        if self.vote is not None:
+            known("vote", self.vote, VOTES)
+        if self.p_values is not None:
+            known("p_values", self.p_values, P_VALUES)
+        for step in self.normalization or []:
+            known("A step of normalization", step, STEPS)
+        for name in self.feature_names:
+            known("A feature", name, FEATURES)
+        longest = self.core_tokens + self.context_tokens + 2  # with [CLS] and [SEP]
+        positions = getattr(self.backbone_config, "max_position_embeddings", None)
+        absolute = getattr(self.backbone_config, "model_type", "") in ABSOLUTE_POSITIONS
+        if absolute and positions is not None and longest > positions:
+            raise ValueError(f"A segment has up to {longest} tokens and the backbone reads only {positions}.")
+        if self.pooling not in POOLINGS:
+            raise ValueError(f"pooling must be one of {POOLINGS}, got {self.pooling!r}.")
+        if len(self.head_widths) != 2 or min(self.head_widths) < 1:
+            raise ValueError(f"head_widths must be two positive widths, got {self.head_widths}.")
+        if not 0.0 <= self.head_dropout < 1.0:
+            raise ValueError(f"head_dropout must lie in [0, 1), got {self.head_dropout}.")
+        if self.core_tokens < 1 or not 0 <= self.context_tokens <= self.core_tokens:
+            raise ValueError(
+                f"context_tokens must lie in [0, core_tokens], got {self.context_tokens} "
+                f"with a core of {self.core_tokens}."
+            )
+        check_alpha(self.alpha)
+        lengths = {len(self.feature_names), len(self.feature_mean), len(self.feature_std)}
+        if len(lengths) != 1 or min(self.feature_std, default=1.0) <= 0:
+            raise ValueError(
+                f"{len(self.feature_names)} features need as many means and positive standard deviations, got "
+                f"{len(self.feature_mean)} and {len(self.feature_std)}."
+            )
+
+
+def _as_config(backbone: PretrainedConfig | dict[str, Any] | None) -> PretrainedConfig:
+    """The backbone's config object; mDeBERTa-v3-base's shape if none is given."""
+    if backbone is None:
+        return CONFIG_MAPPING["deberta-v2"](
+            vocab_size=251_000,
+            hidden_size=768,
+            num_hidden_layers=12,
+            num_attention_heads=12,
+            intermediate_size=3072,
+            max_position_embeddings=512,
+            position_buckets=256,
+            relative_attention=True,
+            pos_att_type=["p2c", "c2p"],
+            norm_rel_ebd="layer_norm",
+            share_att_key=True,
+            position_biased_input=False,
+            type_vocab_size=0,
+            layer_norm_eps=1e-7,
+            max_relative_positions=-1,
+        )
+    if isinstance(backbone, dict):
+        if "model_type" not in backbone:
+            raise ValueError(f"backbone_config must name its model_type, got only {sorted(backbone)}.")
+        return CONFIG_MAPPING[backbone["model_type"]](**backbone)
+    return backbone
