@@ -103,6 +103,7 @@ class MvhTrainingArguments(TrainingArguments):
             )
         if self.bf16_if_available and hardware_has_bf16(self.use_cpu):
             self.bf16 = True
+            self.use_cpu = self.use_cpu or not torch.cuda.is_available()
         super().__post_init__()
 
 

@@ -78,7 +78,7 @@ class MvhTrainer(Trainer):
         """
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
-        lengths = (train_dataset or self.train_dataset)["length"]
+        lengths = self.train_dataset["length"]  # the copy given here has lost its unused columns
         return LengthBatches(lengths, self.args.train_batch_size, self.args.seed)
 
     def _get_eval_sampler(self, eval_dataset: datasets.Dataset) -> torch.utils.data.Sampler:

@@ -56,7 +56,10 @@ def test_halves_share_no_text_and_ignore_the_order():
         ([{"text": f"text number {i}"} for i in range(20)], "10 documents; alpha 0.05 needs at least 19"),
         ([{"text": "a machine wrote this", "label": 1}], "label is 1"),
         ([{"body": "no text"}], "line 1: needs a JSON object with a 'text'"),
-        ([{"text": f"text {i}" if i else " "} for i in range(60)], "1 of 30 calibration texts cannot be scored"),
+        (
+            [{"text": f"text {i}" if i else " "} for i in range(60)],
+            "needs a JSON object with a .text. that is not blank",
+        ),
         ([{"text": "the same"}] * 60, "needs at least 19"),
     ],
 )
