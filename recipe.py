@@ -101,9 +101,9 @@ class MvhTrainingArguments(TrainingArguments):
                 f"lr_milestones {self.lr_milestones} count whole epochs and are the schedule; they exclude max_steps "
                 f"({self.max_steps}) and lr_scheduler_type ({self.lr_scheduler_type})."
             )
-        if self.bf16_if_available and hardware_has_bf16(self.use_cpu):
+        if self.bf16_if_available and hardware_has_bf16(bool(getattr(self, "use_cpu", False))):
             self.bf16 = True
-            self.use_cpu = self.use_cpu or not torch.cuda.is_available()
+            vars(self)["use_cpu"] = bool(getattr(self, "use_cpu", False)) or not torch.cuda.is_available()
         super().__post_init__()
 
 
