@@ -103,7 +103,7 @@ class MvhTrainingArguments(TrainingArguments):
             )
         if self.bf16_if_available and hardware_has_bf16(bool(getattr(self, "use_cpu", False))):
             self.bf16 = True
-            vars(self)["use_cpu"] = bool(getattr(self, "use_cpu", False)) or not torch.cuda.is_available()
+            self.__dict__["use_cpu"] = bool(getattr(self, "use_cpu", False)) or not torch.cuda.is_available()
         super().__post_init__()
 
 

@@ -89,7 +89,7 @@ def agree(a, b):
 
 
 def test_a_megabyte_is_read_whole(detect):
-    text = " ".join(make_text(index % 2, 400, seed=index) for index in range(400))
+    text = " ".join(make_text(index % 2, 400, seed=index) for index in range(460))
     segments = detect.segments(text)
     assert len(text) > 1_000_000 and segments[-1].end == len(text)
     assert detect("x" * 10_000_000)["segments"][-1]["end"] == 10_000_000
