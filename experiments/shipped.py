@@ -56,7 +56,9 @@ def training_summary(log: dict[str, Any]) -> dict[str, Any]:
         "seed",
     )
     recipe |= {key: log["training"][key] for key in keys if key in log["training"]}
-    recipe["backbone"] = Path(recipe["backbone"]).name if Path(recipe["backbone"]).is_absolute() else recipe["backbone"]
+    recipe["backbone"] = "/".join(
+        Path(recipe["backbone"]).parts[-2:]
+    )  # a Hub name stays, a local path loses its folders
     evaluations = [entry for entry in log["history"] if "eval_loss" in entry]
     losses = [[entry["step"], entry["loss"]] for entry in log["history"] if "loss" in entry]
     runtime = next((entry["train_runtime"] for entry in log["history"] if "train_runtime" in entry), None)

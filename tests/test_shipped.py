@@ -79,6 +79,14 @@ def test_readme_prints_what_it_says(detect):
     assert agree(scope["result"], json.loads(shown))
 
 
+def test_readme_figures_are_the_results():
+    """Every row of figures in the README stands, figure for figure, in the results page it names."""
+    results = (ROOT / "results" / "mvh-mini-en.md").read_text().splitlines()
+    rows = [line for line in (ROOT / "README.md").read_text().splitlines() if re.match(r"\|.*\d\.\d{3}", line)]
+    assert len(rows) > 10
+    assert not [row for row in rows if row not in results]
+
+
 def agree(a, b):
     """Equal, but for the fourth digit of numbers: other machines add in another order."""
     if isinstance(a, dict):
