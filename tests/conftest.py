@@ -12,7 +12,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers.normalizers import BertNormalizer
 from transformers import AutoConfig, AutoModelForTextEncoding, PreTrainedTokenizerFast
 
 torch.set_num_threads(min(2, os.cpu_count() or 1))
@@ -69,15 +70,19 @@ def write_jsonl(path: Path, rows: list[dict]) -> Path:
 
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
-    """An uncased WordPiece tokenizer with [CLS] and [SEP], trained on the nonsense texts and a few scripts."""
-    raw = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    raw.normalizer = normalizers.BertNormalizer(lowercase=True)
-    raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    """An uncased WordPiece tokenizer with [CLS] and [SEP]: the nonsense words whole, everything else by character.
+
+    Its vocabulary is written down, not trained: the trainer breaks ties in an order that changes from run to run.
+    """
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    corpus = [row["text"] for row in make_rows(40)] + SENTENCES
-    raw.train_from_iterator(
-        corpus, trainers.WordPieceTrainer(vocab_size=400, special_tokens=special, show_progress=False)
-    )
+    words = {*HUMAN_WORDS, *MACHINE_WORDS, *SHARED_WORDS}
+    text = BertNormalizer(lowercase=True).normalize_str("".join([*words, *SENTENCES, "abcdefghijklmnopqrstuvwxyz.,"]))
+    characters = {character for character in text if not character.isspace()}
+    pieces = special + sorted(words | characters | {f"##{character}" for character in characters})
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    raw = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    raw.normalizer = BertNormalizer(lowercase=True)
+    raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     raw.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[(token, raw.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
     )

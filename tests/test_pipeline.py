@@ -205,7 +205,10 @@ def test_hub_snippet_task_never_truncates(detector):
     (single,) = classify(text)
     assert single["segments"][-1]["end"] == len(text)
     both = classify([text, TEXTS[0]], truncation=True, max_length=8)
-    assert [set(result) for result in both] == [KEYS, KEYS] and both[0]["segments"] == single["segments"]
+    assert [set(result) for result in both] == [KEYS, KEYS]
+    for segment, alone in zip(both[0]["segments"], single["segments"], strict=True):  # other batches, other last digits
+        assert [segment[key] for key in ("start", "end")] == [alone[key] for key in ("start", "end")]
+        assert segment["margin"] == pytest.approx(alone["margin"], abs=1e-4)
 
 
 def test_a_pipeline_loaded_and_saved_again_loads_again(detect, tmp_path):
