@@ -1,12 +1,13 @@
 """Held-out human documents -> the same checkpoint with a calibration: what its p-values are measured against.
 
-    python -m mvh.calibrate runs/mini/model --dataset runs/data --out checkpoints/mvh-mini-en
-    python -m mvh.calibrate CKPT --human my_human_texts.jsonl --out CKPT2
+    python -m mvh.calibrate --model runs/mini/model --dataset runs/data --out checkpoints/mvh-mini-en
+    python -m mvh.calibrate --model CKPT --human MY_FOLDER_OR_FILE --out CKPT2
 
-With `--dataset` the human documents of the roles calibration_segments and calibration_documents are used; with
-`--human` (JSON Lines with a "text", and "label" 0 if there is one) a seeded half for each. A document serves one
-calibration only, and must have served neither training nor any choice. The weights are copied untouched; scores,
-counts, normaliser version and the weights' fingerprint go into the config.
+With `--dataset` the human documents of the roles calibration_segments and calibration_documents are used, and the
+choosing role says from which length on the detector can tell; with `--human` (a folder of text files, JSON Lines, CSV) a
+seeded half for each. A document serves one calibration only, and must have served neither training nor any choice:
+texts that the checkpoint has learnt from are refused. The weights are copied untouched; scores, counts, normaliser
+version and the weights' fingerprint go into the config.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import logging
 import shutil
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,38 +27,54 @@ from tqdm import tqdm
 from transformers import pipeline
 
 import mvh.pipeline_mvh  # noqa: F401  registers the task
-from mvh.calibration_mvh import encode_calibration
+from mvh.abstention import cut_short, power_by_length, shortest_tellable
+from mvh.audit_statistics import suspicious
+from mvh.calibration_mvh import Calibration, Document, decode_calibration, encode_calibration
 from mvh.card import write_card
 from mvh.dataset_builder.build import fingerprint
+from mvh.dataset_builder.texts import read_texts
 from mvh.export import provenance, put_in_place, refuse_foreign
 from mvh.normalization_mvh import normalize
+from mvh.seen import refuse_seen, write_seen
+from mvh.statistics_mvh import document_margin
+from mvh.voting_mvh import document_p_value
 
 logger = logging.getLogger("mvh.calibrate")
 
+LEAST = 200  # own documents that are enough to start: half of them give a rate between 0.02 and 0.09 at alpha 0.05
+
 
 def calibrate(
-    checkpoint: Path, segment_texts: list[str], document_texts: list[str], out: Path, population: str
+    checkpoint: Path,
+    segment_texts: list[str],
+    document_texts: list[str],
+    out: Path,
+    population: str,
+    statistic: str | None = None,
+    choosing: Sequence[str] = (),
 ) -> Path:
     """Write `out`, a copy of `checkpoint` whose config carries a calibration.
 
     Args:
-        checkpoint: A detector's folder; a calibration it carries is dropped.
+        checkpoint: A detector's folder; a calibration it carries is replaced.
         segment_texts: Human documents for segment p-values.
         document_texts: Other human documents for document p-values.
         out: Folder to write; a checkpoint of that name is replaced, and never left half written.
         population: What the documents are and what they served before, in words for the card.
+        statistic: A key of STATISTICS; the checkpoint's own by default, else the mean margin.
+        choosing: Machine texts of the choosing role, by which the shortest length to tell is measured; without them the
+            checkpoint's stays.
 
     Returns:
         `out`.
 
     Raises:
-        ValueError: If a text serves both sides, there are too few documents for the checkpoint's alpha, a text cannot be
-            scored, or `out` holds something else than a checkpoint.
+        ValueError: If a text serves both sides or was learnt from, there are too few documents for the checkpoint's alpha,
+            a text cannot be scored, or `out` holds something else than a checkpoint.
     """
     refuse_foreign(out)
-    detect = pipeline("mvh-detect", model=str(checkpoint), trust_remote_code=True)
-    detect.calibration = None
-    alpha = detect.model.config.alpha
+    detect: Any = pipeline("mvh-detect", model=str(checkpoint), trust_remote_code=True)
+    alpha, before = detect.model.config.alpha, detect.calibration
     needed = int(np.ceil(1.0 / alpha)) - 1
     for side, texts in (("segment", segment_texts), ("document", document_texts)):
         if len(texts) < needed:
@@ -65,46 +83,32 @@ def calibrate(
             )
     if shared := set(map(_key, segment_texts)) & set(map(_key, document_texts)):
         raise ValueError(f"{len(shared)} texts serve both calibrations; each document may serve one.")
-    segment_results = _score(detect, segment_texts, "segment calibration")
-    document_results = _score(detect, document_texts, "document calibration")
+    for unknown in refuse_seen(checkpoint, [*segment_texts, *document_texts], "The calibration texts", ("training",)):
+        logger.warning(unknown)
+    segment_documents = _score(detect, segment_texts, "segment calibration")
+    document_documents = _score(detect, document_texts, "document calibration")
+    if doubt := _doubt(document_documents, before, alpha):
+        logger.warning(doubt)
+    about = {"population": population, **detect.identity(), "commit": provenance()["commit"]}
+    settings: dict[str, Any] = {
+        "statistic": statistic or (before.statistic if before else "mean_margin"),
+        "tellable_tokens": before.tellable_tokens if before else 0,
+    }
+    packed = encode_calibration(segment_documents, document_documents, about, **settings)
+    if choosing:
+        rows = power_by_length(_score(detect, cut_short(choosing), "short texts"), decode_calibration(packed), alpha)
+        settings["tellable_tokens"] = shortest_tellable(rows)
+        about["power_by_tokens"] = rows
+        packed = encode_calibration(segment_documents, document_documents, about, **settings)
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
-    config["calibration"] = encode_calibration(
-        [np.array([segment["margin"] for segment in result["segments"]]) for result in segment_results],
-        np.array([result["margin"] for result in document_results]),
-        longest_tokens=max(sum(s.core_tokens for s in detect.segments(text)) for text in document_texts),
-        about={"population": population, **detect.identity(), "commit": provenance()["commit"]},
-    )
+    config["calibration"] = packed
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(checkpoint, part)
     (part / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_seen(part, [*segment_texts, *document_texts], use="calibration")
     write_card(part)
     return put_in_place(part, out)
-
-
-def human_texts(path: Path) -> list[str]:
-    """Texts of a JSON Lines file of human documents.
-
-    Raises:
-        ValueError: If a line is no JSON object with a readable "text", or is labelled as anything but human.
-    """
-    texts = []
-    with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            place = f"{path.name}, line {number}"
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{place}: is no JSON ({error}).") from error
-            text = row.get("text") if isinstance(row, dict) else None
-            if not isinstance(text, str) or not text.strip():
-                raise ValueError(f"{place}: needs a JSON object with a 'text' that is not blank, got {str(row)[:60]}.")
-            if row.get("label", 0) != 0:
-                raise ValueError(f"{place}: a calibration takes human texts only, and the label is {row['label']!r}.")
-            texts.append(text)
-    return texts
 
 
 def split_in_two(texts: list[str], seed: int) -> tuple[list[str], list[str]]:
@@ -121,44 +125,67 @@ def draw(texts: list[str], most: int, seed: int) -> list[str]:
 
 def main(argv: list[str] | None = None) -> None:
     """Command line: see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="mvh.calibrate", description=__doc__.split("\n")[0])
-    parser.add_argument("checkpoint", type=Path)
+    parser = argparse.ArgumentParser(prog="mvh calibrate", description=__doc__.split("\n")[0])
+    parser.add_argument("--model", type=Path, required=True, help="folder of the checkpoint")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--dataset", type=Path, help="folder made by mvh.dataset_builder")
-    source.add_argument("--human", type=Path, help="JSON Lines of human documents")
+    source.add_argument("--human", type=Path, help="human documents: a folder of text files, JSON Lines or CSV")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--most", type=int, default=1500, help="documents per side at most (default: 1500)")
+    parser.add_argument("--statistic", help="document statistic (default: the checkpoint's)")
+    parser.add_argument("--least", type=int, default=LEAST, help=f"own documents needed (default: {LEAST})")
+    parser.add_argument("--most", type=int, default=1200, help="documents per side at most (default: 1200)")
     parser.add_argument("--seed", type=int, default=0, help="of the halves and the draw (default: 0)")
     parser.add_argument("--population", help="what the documents are, for the card")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    choosing: list[str] = []
     if args.dataset:
-        from datasets import load_dataset
-
-        roles = ("calibration_segments", "calibration_documents")
-        splits = [load_dataset(str(args.dataset), "documents", split=role) for role in roles]
-        sides = [[row["text"] for row in split if row["label"] == 0] for split in splits]
+        sides = [_role(args.dataset, role, 0) for role in ("calibration_segments", "calibration_documents")]
+        choosing = _role(args.dataset, "choose", 1)
         manifest = json.loads((args.dataset / "manifest.json").read_text(encoding="utf-8"))
         what = f"human documents of {manifest['inputs']['train_file']['file']}, used neither for training nor for any choice"
     else:
-        sides = list(split_in_two(human_texts(args.human), args.seed))
+        texts = [text for _, text in read_texts(args.human, label=0)]
+        sides = list(split_in_two(texts, args.seed))
+        if (distinct := sum(map(len, sides))) < args.least:
+            raise ValueError(
+                f"{args.human.name} holds {distinct} different texts, and a calibration needs {args.least}: with fewer "
+                "its false-alarm rate is too uncertain."
+            )
         what = f"human documents of {args.human.name}, as given by whoever calibrated"
     sides = [draw(side, args.most, args.seed) for side in sides]
-    out = calibrate(args.checkpoint, sides[0], sides[1], args.out, args.population or what)
+    population = args.population or what
+    out = calibrate(args.model, sides[0], sides[1], args.out, population, args.statistic, choosing)
     logger.info(
         f"{out}: calibrated on {len(sides[0])} documents for segments and {len(sides[1])} others for documents."
     )
 
 
-def _score(detect: Any, texts: list[str], what: str) -> list[dict[str, Any]]:
-    results = detect(iter(texts), vote="majority", p_values="softmax", correction="none")
-    results = list(tqdm(results, total=len(texts), desc=what, unit="document"))
-    failed = [result["error"]["message"] for result in results if "error" in result]
+def _doubt(documents: list[Document], before: Calibration | None, alpha: float) -> str | None:
+    """Whether documents given as human look like machine texts, to the checkpoint's calibration or to its bare scores."""
+    if before is not None:
+        p_values = [document_p_value(d, before, before.group_of(d.script, d.tokens)) for d in documents]
+        smallest = min(reference.documents for reference in before.document.values())
+        return suspicious(np.array(p_values), alpha, smallest)
+    positive = sum(document_margin(d.margins, d.core_tokens) > 0 for d in documents)
+    if positive <= len(documents) / 2:
+        return None
+    return f"{positive} of {len(documents)} texts given as human score as machine: are the labels exchanged?"
+
+
+def _role(dataset: Path, role: str, label: int) -> list[str]:
+    from datasets import load_dataset
+
+    return [row["text"] for row in load_dataset(str(dataset), "documents", split=role) if row["label"] == label]
+
+
+def _score(detect: Any, texts: Iterable[str], what: str) -> list[Document]:
+    texts = list(texts)
+    scored = list(tqdm(detect.margins(texts), total=len(texts), desc=what, unit=" documents"))
+    failed = [str(item) for item in scored if isinstance(item, Exception)]
     if failed:
-        raise ValueError(
-            f"{len(failed)} of {len(texts)} calibration texts cannot be scored, the first because: {failed[0]}"
-        )
-    return results
+        raise ValueError(f"{len(failed)} of {len(texts)} texts cannot be scored, the first because: {failed[0]}")
+    return [document for document, _ in scored]
 
 
 def _key(text: str) -> bytes:

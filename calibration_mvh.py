@@ -1,8 +1,14 @@
-"""Calibration scores: how they are packed into a config, and how a damaged packing is noticed.
+"""A calibration: human documents that served nothing else, what they scored, and how they travel in the config.
 
-A calibration holds two disjoint sets of human documents: the margins of the segments of one, each document with total
-weight 1, and the document statistics of the other. Scores travel as float32 in base64, at most 5,000 of them, beside
-the number of documents, what they belong to ("about") and an "id" hashed from all of it.
+Two disjoint sets of human documents: `segment` holds the margins of all segments of one set (each document with total
+weight 1), `document` the statistics of the whole documents of the other. A text is compared with human documents of its
+own kind (Mondrian conformal prediction): its segments with those of its script, the whole document with those of its
+script and length. Where a kind has fewer than MIN_GROUP_DOCUMENTS, all documents together stand in (POOLED). Segments are
+not split by length: it gained nothing and cost resolution (results/decision.md). The kinds are made from the segment
+side alone, so they cannot favour a document p-value.
+
+Scores travel as float32 in base64, at most MAX_CALIBRATION_VALUES in all, beside what they belong to ("about") and an
+"id" hashed from all of it. Damage is noticed when a calibration is decoded.
 """
 
 from __future__ import annotations
@@ -11,63 +17,214 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from .corrections_mvh import known, simes
+from .pvalues_mvh import conformal_p_values
+from .statistics_mvh import STATISTICS
+
+VERSION = 2
 MAX_CALIBRATION_VALUES = 5_000
+MIN_GROUP_DOCUMENTS = 100  # at alpha 0.05 a group of 100 realises a rate between 0.02 and 0.09 nine times out of ten
+LENGTH_EDGES = tuple(2**power for power in range(6, 20))  # candidate bounds of length groups, in tokens
+POOLED = -1
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a calibration or a verdict needs of one document: its segments' scores, and which kind of text it is.
+
+    Attributes:
+        margins: Logit margins of its m segments, shape (m,).
+        core_tokens: Tokens of each core, shape (m,).
+        script: What `scripts_mvh.dominant_script` says.
+    """
+
+    margins: np.ndarray
+    core_tokens: np.ndarray
+    script: str
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the whole document."""
+        return int(self.core_tokens.sum())
+
+
+@dataclass(frozen=True)
+class Group:
+    """A kind of document: one script and a range of lengths, [low, high] tokens (no bound above where high is None)."""
+
+    script: str
+    low: int
+    high: int | None
+
+    @property
+    def name(self) -> str:
+        """The group in words."""
+        return (
+            f"{self.script}, {self.low} tokens or more"
+            if self.high is None
+            else f"{self.script}, {self.low} to {self.high} tokens"
+        )
+
+    def holds(self, script: str, tokens: int) -> bool:
+        """Whether a document of this script and length belongs here."""
+        return script == self.script and self.low <= tokens and (self.high is None or tokens <= self.high)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Human scores that others are ranked among: ascending, with weights that sum to the number of documents."""
+
+    scores: np.ndarray
+    weights: np.ndarray
+    documents: int
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A decoded calibration.
+
+    Attributes:
+        segment: Margins of segments, by script, and under "" of all documents.
+        document: Statistics of whole documents, by index of the group, and under POOLED of all documents.
+        simes: Ascending Simes p-values of the same documents, keyed alike: what correction "calibrated" needs.
+        groups: The kinds of documents told apart.
+        scripts: Documents of each script, over both sides.
+        statistic: A key of STATISTICS.
+        tellable_tokens: Below this length an unflagged document tells nothing (0: not measured).
+        shortest_tokens: Tokens of the shortest document calibrated on, over both sides.
+        longest_tokens: The longest document of the document side.
+    """
+
+    segment: dict[str, Reference]
+    document: dict[int, Reference]
+    simes: dict[int, np.ndarray]
+    groups: list[Group]
+    scripts: dict[str, int]
+    statistic: str
+    tellable_tokens: int
+    shortest_tokens: int
+    longest_tokens: int
+
+    def group_of(self, script: str, tokens: int) -> int:
+        """Index of the group of a document, or POOLED."""
+        return find_group(self.groups, script, tokens)
+
+    def segment_reference(self, script: str) -> Reference:
+        """What segments of a script are ranked among."""
+        return self.segment.get(script, self.segment[""])
+
+    def segment_p_values(self, document: Document) -> np.ndarray:
+        """Conformal p-values of a document's segments, shape (m,), among those of its script."""
+        reference = self.segment_reference(document.script)
+        return conformal_p_values(document.margins, reference.scores, reference.weights)
+
+
+def find_group(groups: Sequence[Group], script: str, tokens: int) -> int:
+    """Index of the group that holds a document, or POOLED."""
+    return next((index for index, group in enumerate(groups) if group.holds(script, tokens)), POOLED)
+
+
+def length_groups(documents: Sequence[Document], minimum: int = MIN_GROUP_DOCUMENTS) -> list[Group]:
+    """Groups by script and length with at least `minimum` of the documents each; rarer scripts get none.
+
+    Within a script lengths are cut at powers of two from 64 tokens, as soon as `minimum` documents have come together and
+    as many are left.
+    """
+    groups: list[Group] = []
+    for script in sorted({document.script for document in documents}):
+        lengths = np.sort([document.tokens for document in documents if document.script == script])
+        if len(lengths) < minimum:
+            continue
+        low, begin = 1, 0
+        for edge in LENGTH_EDGES:
+            end = int(np.searchsorted(lengths, edge, side="right"))
+            if end - begin >= minimum and len(lengths) - end >= minimum:
+                groups.append(Group(script, low, edge))
+                low, begin = edge + 1, end
+        groups.append(Group(script, low, None))
+    return groups
 
 
 def encode_calibration(
-    segment_margins: list[np.ndarray],
-    document_margins: np.ndarray,
-    longest_tokens: int,
+    segment_documents: Sequence[Document],
+    document_documents: Sequence[Document],
     about: Mapping[str, Any],
+    statistic: str = "mean_margin",
+    tellable_tokens: int = 0,
+    minimum: int = MIN_GROUP_DOCUMENTS,
 ) -> dict[str, Any]:
-    """Pack calibration scores into the JSON-ready dict that travels in the config.
+    """Pack human documents into the JSON-ready dict that travels in the config.
 
     Args:
-        segment_margins: One array of segment margins per segment-calibration document.
-        document_margins: Statistics of the document-calibration documents, shape (N,); not the documents above.
-        longest_tokens: Tokens of the longest document-calibration document.
+        segment_documents: Human documents for segment p-values.
+        document_documents: Human documents for document p-values; none of the ones above.
         about: What the calibration belongs to (normaliser, weights, dtype, population ...), kept as it is.
+        statistic: A key of STATISTICS, by which documents are judged.
+        tellable_tokens: Length below which an unflagged document tells nothing.
+        minimum: Documents a group needs.
 
     Returns:
-        A dict with "segment", "document", "about" and the "id" that every result repeats.
+        A dict with "groups", "segment", "document", "about" and the "id" that every result repeats.
 
     Raises:
         ValueError: If a score is not finite, a side is empty, all scores are equal, or there are too many values.
     """
-    if any(len(part) == 0 for part in segment_margins):
-        raise ValueError(f"{sum(len(part) == 0 for part in segment_margins)} calibration documents have no segment.")
-    scores = np.concatenate(segment_margins) if segment_margins else np.empty(0)
-    weights = (
-        np.concatenate([np.full(len(part), 1.0 / len(part)) for part in segment_margins]) if segment_margins else scores
-    )
-    order = np.argsort(scores, kind="stable")
-    documents = np.sort(np.asarray(document_margins, dtype=np.float64))
-    if len(scores) + len(documents) > MAX_CALIBRATION_VALUES:
+    known("statistic", statistic, STATISTICS)
+    for side, documents in (("segment", segment_documents), ("document", document_documents)):
+        if empty := sum(len(document.margins) == 0 for document in documents):
+            raise ValueError(f"{empty} documents of the {side} calibration have no segment.")
+    values = sum(len(document.margins) for document in segment_documents) + 2 * len(document_documents)
+    if values > MAX_CALIBRATION_VALUES:
         raise ValueError(
-            f"A calibration holds at most {MAX_CALIBRATION_VALUES} values, got {len(scores)} segments and "
-            f"{len(documents)} documents; draw fewer documents."
+            f"A calibration holds at most {MAX_CALIBRATION_VALUES} values, got {values}: every segment of "
+            f"{len(segment_documents)} documents and two of each of {len(document_documents)}; draw fewer documents."
         )
+    groups = length_groups(segment_documents, minimum)
+    everyone = [*segment_documents, *document_documents]
+    scripts = Counter(document.script for document in everyone)
+    names = sorted(scripts)
+    scores = np.concatenate([document.margins for document in segment_documents] or [np.empty(0)])
+    owner = np.repeat(np.arange(len(segment_documents)), [len(document.margins) for document in segment_documents])
+    segment = {
+        "scores": _pack(scores, "<f4"),
+        "document": _pack(owner, "<u2"),
+        "script": _pack(np.array([names.index(document.script) for document in segment_documents]), "<u2"),
+        "minimum": minimum,
+    }
+    references = _segment_references(segment, names)
+    p_values = [
+        conformal_p_values(document.margins, reference.scores, reference.weights)
+        for document in document_documents
+        for reference in [references.get(document.script, references[""])]
+    ]
+    rule = STATISTICS[statistic]
+    statistics = [
+        rule(document.margins, document.core_tokens, p)
+        for document, p in zip(document_documents, p_values, strict=True)
+    ]
     packed: dict[str, Any] = {
-        "version": 1,
-        "segment": {
-            "groups": {
-                "all": {
-                    "scores": _pack(scores[order]),
-                    "weights": _pack(weights[order]),
-                    "documents": len(segment_margins),
-                }
-            }
-        },
+        "version": VERSION,
+        "groups": [{"script": group.script, "low": group.low, "high": group.high} for group in groups],
+        "scripts": {name: scripts[name] for name in names},
+        "segment": segment,
         "document": {
-            "statistic": "mean_margin",
-            "groups": {
-                "all": {"scores": _pack(documents), "documents": len(documents), "longest_tokens": int(longest_tokens)}
-            },
+            "statistic": statistic,
+            "scores": _pack(np.array(statistics), "<f4"),
+            "simes": _pack(np.array([simes(p) for p in p_values]), "<f4"),
+            "group": _pack(
+                np.array([find_group(groups, document.script, document.tokens) for document in document_documents]),
+                "<i2",
+            ),
+            "tellable_tokens": int(tellable_tokens),
+            "shortest_tokens": min((document.tokens for document in everyone), default=0),
+            "longest_tokens": max((document.tokens for document in document_documents), default=0),
         },
         "about": dict(about),
     }
@@ -76,36 +233,44 @@ def encode_calibration(
     return packed
 
 
-def decode_calibration(packed: Mapping[str, Any]) -> dict[str, Any]:
-    """Unpack and check a calibration: {"segment": {...}, "document": {...}} with float64 arrays "scores" and "weights".
+def decode_calibration(packed: Mapping[str, Any]) -> Calibration:
+    """Unpack and check a calibration.
 
     Raises:
-        ValueError: If the calibration is damaged: missing parts, wrong sizes, unsorted, not finite, constant or too
-            many scores, weights that do not sum to the number of documents, or an id that is not its contents'.
+        ValueError: If the calibration is damaged: missing parts, wrong sizes, scores that are not finite, constant or too
+            many, groups that no document has, or an id that is not its contents'.
     """
     try:
-        if packed["version"] != 1 or packed["document"]["statistic"] != "mean_margin":
+        if packed["version"] != VERSION:
             raise ValueError(
-                f"The calibration is of version {packed['version']} with statistic {packed['document']['statistic']!r}; "
-                "this code reads version 1 with 'mean_margin'."
+                f"The calibration is of version {packed['version']} and this code reads version {VERSION}; calibrate again."
             )
         if not isinstance(packed["about"], Mapping):
             raise ValueError(f"The calibration's 'about' must be a mapping, not {type(packed['about']).__name__}.")
-        decoded: dict[str, Any] = {}
-        for part in ("segment", "document"):
-            group = packed[part]["groups"]["all"]
-            scores, documents = _unpack(group["scores"]), int(group["documents"])
-            weights = _unpack(group["weights"]) if part == "segment" else np.ones(len(scores))
-            decoded[part] = {"scores": scores, "weights": weights, "documents": documents}
-            _check_group(part, scores, weights, documents)
-        decoded["document"]["longest_tokens"] = int(packed["document"]["groups"]["all"]["longest_tokens"])
+        groups = [Group(str(g["script"]), int(g["low"]), g["high"] and int(g["high"])) for g in packed["groups"]]
+        whole = packed["document"]
+        statistics, human_simes = _unpack(whole["scores"], "<f4"), _unpack(whole["simes"], "<f4")
+        group = _unpack(whole["group"], "<i2").astype(int)
+        _check_documents(statistics, human_simes, group, len(groups))
+        by_group = _by_group(human_simes, group, len(groups))
+        calibration = Calibration(
+            segment=_segment_references(packed["segment"], list(packed["scripts"])),
+            document=_by_group(statistics, group, len(groups)),
+            simes={key: reference.scores for key, reference in by_group.items()},
+            groups=groups,
+            scripts={str(script): int(count) for script, count in packed["scripts"].items()},
+            statistic=known("statistic", whole["statistic"], STATISTICS),
+            tellable_tokens=int(whole["tellable_tokens"]),
+            shortest_tokens=int(whole["shortest_tokens"]),
+            longest_tokens=int(whole["longest_tokens"]),
+        )
     except (KeyError, TypeError, AttributeError, binascii.Error) as error:
         raise ValueError(f"The calibration in the config is damaged: {type(error).__name__} {error}.") from error
     if packed["id"] != calibration_id(packed):
         raise ValueError(
             f"The calibration calls itself {packed['id']}, but its contents hash to {calibration_id(packed)}."
         )
-    return decoded
+    return calibration
 
 
 def calibration_id(packed: Mapping[str, Any]) -> str:
@@ -114,36 +279,75 @@ def calibration_id(packed: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _check_group(part: str, scores: np.ndarray, weights: np.ndarray, documents: int) -> None:
-    if not 0 < len(scores) <= MAX_CALIBRATION_VALUES or len(scores) != len(weights):
+def _segment_references(part: Mapping[str, Any], scripts: Sequence[str]) -> dict[str, Reference]:
+    """References of segment margins by script, those of all documents under ""."""
+    scores, owner = _unpack(part["scores"], "<f4"), _unpack(part["document"], "<u2").astype(int)  # (n,)
+    script = _unpack(part["script"], "<u2").astype(int)  # (K,)
+    _check_scores("segment", scores)
+    if len(owner) != len(scores) or set(owner) != set(range(len(script))):
         raise ValueError(
-            f"The {part} calibration has {len(scores)} scores and {len(weights)} weights; both must be the same "
-            f"number, from 1 to {MAX_CALIBRATION_VALUES}."
+            f"The segment calibration has {len(scores)} scores of {len(set(owner))} documents, and says it has "
+            f"{len(script)}."
         )
-    if not (np.isfinite(scores).all() and np.isfinite(weights).all()):
+    if script.max() >= len(scripts):
+        raise ValueError(f"The segment calibration names script {script.max()} of {len(scripts)}.")
+    weights = 1.0 / np.bincount(owner)[owner]  # (n,)
+    order = np.argsort(scores, kind="stable")
+    references = {"": Reference(scores[order], weights[order], len(script))}
+    for index, name in enumerate(scripts):
+        if (documents := int((script == index).sum())) >= int(part["minimum"]):
+            chosen = order[script[owner[order]] == index]
+            references[name] = Reference(scores[chosen], weights[chosen], documents)
+    return references
+
+
+def _by_group(values: np.ndarray, group: np.ndarray, groups: int) -> dict[int, Reference]:
+    """References of one value per document, by group, those of all documents under POOLED."""
+    references = {}
+    for key in (POOLED, *range(groups)):
+        chosen = np.sort(values if key == POOLED else values[group == key])
+        references[key] = Reference(chosen, np.ones(len(chosen)), len(chosen))
+    return references
+
+
+def _check_scores(part: str, scores: np.ndarray) -> None:
+    if not 0 < len(scores) <= MAX_CALIBRATION_VALUES:
+        raise ValueError(
+            f"The {part} calibration has {len(scores)} scores; it must have from 1 to {MAX_CALIBRATION_VALUES}."
+        )
+    if not np.isfinite(scores).all():
         raise ValueError(
             f"The {part} calibration holds {int((~np.isfinite(scores)).sum())} scores that are not finite."
         )
-    if (np.diff(scores) < 0).any():
-        raise ValueError(f"The {part} calibration scores must ascend and do not.")
-    if len(scores) > 1 and scores[0] == scores[-1]:
+    if len(scores) > 1 and scores.min() == scores.max():
         raise ValueError(
             f"All {len(scores)} {part} calibration scores equal {scores[0]}: they cannot tell texts apart."
         )
-    if not np.isclose(weights.sum(), documents, rtol=1e-3) or (weights <= 0).any():
+
+
+def _check_documents(statistics: np.ndarray, human_simes: np.ndarray, group: np.ndarray, groups: int) -> None:
+    _check_scores("document", statistics)
+    if not len(statistics) == len(human_simes) == len(group):
         raise ValueError(
-            f"The {part} calibration weights sum to {weights.sum():.3f}, not to its {documents} documents."
+            f"The document calibration has {len(statistics)} scores, {len(human_simes)} Simes p-values and {len(group)} "
+            "groups; they must be as many."
         )
+    if not ((human_simes > 0) & (human_simes <= 1)).all():
+        raise ValueError("The document calibration holds Simes p-values outside (0, 1].")
+    if ((group < POOLED) | (group >= groups)).any():
+        raise ValueError(f"The document calibration names group {group.max()} and there are {groups} groups.")
+    if missing := sorted(set(range(groups)) - set(group.tolist())):
+        raise ValueError(f"Group {missing[0]} of {groups} has no document in the document calibration.")
 
 
-def _pack(values: np.ndarray) -> str:
-    return base64.b64encode(np.asarray(values, dtype="<f4").tobytes()).decode("ascii")
+def _pack(values: np.ndarray, dtype: str) -> str:
+    return base64.b64encode(np.asarray(values).astype(dtype).tobytes()).decode("ascii")
 
 
-def _unpack(text: str) -> np.ndarray:
+def _unpack(text: str, dtype: str) -> np.ndarray:
     raw = base64.b64decode(text, validate=True)
-    if len(raw) % 4:
-        raise ValueError(
-            f"The calibration in the config is damaged: {len(raw)} bytes are no whole number of float32 values."
-        )
-    return np.frombuffer(raw, dtype="<f4").astype(np.float64)
+    size = np.dtype(dtype).itemsize
+    if len(raw) % size:
+        raise ValueError(f"The calibration in the config is damaged: {len(raw)} bytes are no whole number of values.")
+    values = np.frombuffer(raw, dtype=dtype)
+    return values.astype(np.float64) if dtype == "<f4" else values

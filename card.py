@@ -17,8 +17,11 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from mvh.calibration_mvh import POOLED, decode_calibration
+from mvh.pvalues_mvh import false_alarm_interval
+
 TEMPLATE = Path(__file__).resolve().parent / "model_card.md"
-REQUIREMENTS = ("torch", "transformers", "safetensors", "numpy", "statsmodels")
+REQUIREMENTS = ("torch", "transformers", "safetensors", "numpy", "scipy", "statsmodels")
 
 
 def write_card(folder: Path, figures: dict[str, Any] | None = None) -> None:
@@ -41,10 +44,36 @@ def write_card(folder: Path, figures: dict[str, Any] | None = None) -> None:
         language=figures.get("language"),
         tags=["custom_code", "mvh", "machine-generated-text-detection"],
     )
-    card = ModelCard.from_template(data, template_path=str(TEMPLATE), config=config, labels=labels, figures=figures)
+    card = ModelCard.from_template(
+        data,
+        template_path=str(TEMPLATE),
+        config=config,
+        labels=labels,
+        figures=figures,
+        calibration=calibration_facts(config),
+    )
     (folder / "README.md").write_text(str(card).rstrip() + "\n", encoding="utf-8")
     lines = [f"{name}>={'.'.join(version(name).split('+')[0].split('.')[:2])}" for name in REQUIREMENTS]
     (folder / "requirements.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def calibration_facts(config: dict[str, Any]) -> dict[str, Any] | None:
+    """What the card says of the calibration: documents, statistic, limits, and a row per group."""
+    if not config["calibration"]:
+        return None
+    calibration, alpha = decode_calibration(config["calibration"]), config["alpha"]
+    rows = [(group.name, calibration.document[index].documents) for index, group in enumerate(calibration.groups)]
+    rows.append(("all of these together", calibration.document[POOLED].documents))
+    return {
+        "segment_documents": calibration.segment[""].documents,
+        "documents": calibration.document[POOLED].documents,
+        "statistic": calibration.statistic.replace("_", " "),
+        "tellable_tokens": calibration.tellable_tokens,
+        "shortest_tokens": calibration.shortest_tokens,
+        "longest_tokens": calibration.longest_tokens,
+        "scripts": ", ".join(sorted(calibration.scripts)),
+        "groups": [(name, n, *false_alarm_interval(n, alpha)) for name, n in rows],
+    }
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -6,9 +6,11 @@ from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
+from .corrections_mvh import CORRECTIONS, known
 from .features_mvh import FEATURES
 from .normalization_mvh import STEPS
-from .voting_mvh import CORRECTIONS, P_VALUES, VOTES, check_alpha, known
+from .pvalues_mvh import P_VALUES
+from .voting_mvh import VOTES, check_alpha
 
 POOLINGS = ("cls", "mean")
 ABSOLUTE_POSITIONS = ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "albert", "mpnet")

@@ -14,10 +14,12 @@ import json
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
@@ -25,6 +27,7 @@ from mvh.card import write_card
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.pipeline_mvh import MvhDetectPipeline
 from mvh.recipe import STORE_DTYPES
+from mvh.seen import USES, read_seen, write_hashes
 
 ROOT = Path(__file__).resolve().parent
 
@@ -36,6 +39,7 @@ def export_checkpoint(
     store_dtype: str = "float32",
     base_model: str | None = None,
     figures: dict[str, Any] | None = None,
+    seen: Mapping[str, np.ndarray] | None = None,
 ) -> Path:
     """Write a complete checkpoint folder; an older checkpoint of that name is replaced.
 
@@ -48,6 +52,7 @@ def export_checkpoint(
         store_dtype: dtype of the stored weights; float16 halves the file. They load as float32 all the same.
         base_model: Name of the backbone for the card; a local folder is named by its last part.
         figures: What the card says of training and measurements; see mvh.card.
+        seen: Hashes of the texts it has used, by use; see mvh.seen.
 
     Returns:
         `folder`.
@@ -73,6 +78,8 @@ def export_checkpoint(
     pipe.save_pretrained(part)
     _clean_json(part / "config.json", drop=("_name_or_path",), fields={"dtype": "float32"})
     _clean_json(part / "tokenizer_config.json", drop=("is_local", "local_files_only", "max_length", "name_or_path"))
+    for use, hashes in (seen or {}).items():
+        write_hashes(part, hashes, use)
     write_card(part, {"base_model": Path(base_model).name if base_model else None, **(figures or {})})
     return put_in_place(part, folder)
 
@@ -82,8 +89,9 @@ def refresh(checkpoint: Path, out: Path, store_dtype: str) -> Path:
     model = MvhForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32)
     figures = checkpoint / "figures.json"
     known = json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else {}
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    return export_checkpoint(model, tokenizer, out, store_dtype, known.get("base_model"), known)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=True)
+    seen = {use: hashes for use in USES if (hashes := read_seen(checkpoint, use)) is not None}
+    return export_checkpoint(model, tokenizer, out, store_dtype, known.get("base_model"), known, seen)
 
 
 def put_in_place(part: Path, folder: Path) -> Path:

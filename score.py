@@ -23,9 +23,10 @@ from typing import Any, TextIO
 
 from tqdm import tqdm
 
+from mvh.audit_statistics import count_limits, flag_counts
 from mvh.dataset_builder.semeval import read_semeval
 from mvh.export import file_sha256, provenance
-from mvh.metrics import DECISIONS, HUMAN, beta_binomial_limit, detection_report, source_groups
+from mvh.metrics import DECISIONS, HUMAN, detection_report, source_groups
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +45,8 @@ def open_checkpoint(name: str, options: dict[str, Any]) -> tuple[Scorer, dict[st
 
     Returns:
         A function from texts to dicts of `margin`, `score`, `p_value`, `decision` ("human", "machine" or "uncertain"),
-        `segments` (their number), `alpha` and `error`, one per text in order; and what is known of the detector: its
-        name and the number of its calibration documents (None without calibration).
+        `segments` (their number), `group` and `group_documents` (what the p-value was measured against), `alpha` and
+        `error`, one per text in order; and what is known of the detector: its name and its calibration's id.
     """
     from transformers import pipeline
 
@@ -62,12 +63,15 @@ def open_checkpoint(name: str, options: dict[str, Any]) -> tuple[Scorer, dict[st
                 **{key: result[key] for key in ("margin", "score", "p_value", "alpha")},
                 "decision": names.get(result["label"], "uncertain"),
                 "segments": len(result["segments"]),
+                "group": (result["calibration"] or {}).get("group"),
+                "group_documents": (result["calibration"] or {}).get("documents"),
                 "error": result.get("error"),
             }
 
-    calibration = config.calibration
-    documents = None if calibration is None else int(calibration["document"]["groups"]["all"]["documents"])
-    return scorer, {"name": config.name, "calibration_documents": documents}
+    return scorer, {
+        "name": config.name,
+        "calibration": None if config.calibration is None else config.calibration["id"],
+    }
 
 
 DETECTORS: dict[str, Callable[[str, dict[str, Any]], tuple[Scorer, dict[str, Any]]]] = {"checkpoint": open_checkpoint}
@@ -88,8 +92,8 @@ def predictions(rows: Rows, scorer: Scorer) -> Iterator[dict[str, Any]]:
         raise ValueError(f"The detector returned {len(waiting)} results fewer than it was given texts.")
 
 
-def summarise(predicted: Sequence[dict[str, Any]], calibration_documents: int | None) -> dict[str, Any]:
-    """`detection_report` of one file's predictions, with alpha, the limit of the realised FPR, and the errors.
+def summarise(predicted: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """`detection_report` of one file's predictions, with alpha, the 99 % limit of the realised FPR, and the errors.
 
     Raises:
         ValueError: If there is no prediction without an error.
@@ -100,10 +104,11 @@ def summarise(predicted: Sequence[dict[str, Any]], calibration_documents: int | 
         first = errors[0]["message"] if errors else "there were none"
         raise ValueError(f"None of {len(predicted)} texts could be scored, the first because: {first}")
     alpha = next(row["alpha"] for row in predicted if row["error"] is None)
+    humans = [row for row in predicted if row["label"] == HUMAN and row["group_documents"]]
     limit = None
-    if calibration_documents:
-        humans = sum(row["label"] == HUMAN for row in predicted)
-        limit = beta_binomial_limit(calibration_documents, humans, alpha)
+    if humans:
+        chances = flag_counts(alpha, [row["group"] for row in humans], [row["group_documents"] for row in humans])
+        limit = count_limits(chances, 0.01, 0.99)[1]
     return {
         "documents": len(predicted),
         "alpha": alpha,
@@ -162,7 +167,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder for predictions and metrics")
     parser.add_argument("--kind", choices=DETECTORS, default="checkpoint", help="what the detector is")
     parser.add_argument("--alpha", type=float, help="level of the tests; the checkpoint's own by default, as the rest")
-    parser.add_argument("--correction", help="bh, by, holm or none")
+    parser.add_argument("--correction", help="none, bonferroni, holm, bh, by or calibrated")
     parser.add_argument("--vote", help="calibrated, majority or any")
     parser.add_argument("--p-values", help="conformal or softmax")
     parser.add_argument("--precision", help="float32 or bfloat16")
@@ -191,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         for path in options.data:
             predicted = score_file(path, scorer, options.limit, out)
             digest = file_sha256(path)
-            report["files"][path.name] = {"sha256": digest, **summarise(predicted, detector["calibration_documents"])}
+            report["files"][path.name] = {"sha256": digest, **summarise(predicted)}
     (options.out / "metrics.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (options.out / "metrics.md").write_text(markdown(report), encoding="utf-8")
     for name, figures in report["files"].items():

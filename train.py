@@ -37,8 +37,9 @@ from mvh.metrics import classification_metrics
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.normalization_mvh import NORMALIZER_VERSION
 from mvh.recipe import DataArguments, ModelArguments, MvhTrainingArguments, parse_recipe
+from mvh.seen import dataset_texts, text_hashes
+from mvh.statistics_mvh import document_margin
 from mvh.trainer import FreezeSchedule, MvhTrainer
-from mvh.voting_mvh import document_margin
 
 logger = logging.getLogger("mvh.train")
 
@@ -330,7 +331,15 @@ def finish(
         json.dumps(log, indent=1, default=str), encoding="utf-8"
     )
     model.freeze_encoder(False)
-    export_checkpoint(model, tokenizer, folder, store_dtype=model_args.store_dtype, base_model=model_args.backbone)
+    data_folder = Path(data_args.dataset or Path(trainer.args.output_dir) / "data")
+    export_checkpoint(
+        model,
+        tokenizer,
+        folder,
+        store_dtype=model_args.store_dtype,
+        base_model=model_args.backbone,
+        seen={"training": text_hashes(dataset_texts(data_folder))},
+    )
     logger.info(f"The detector is {folder}.")
     return folder
 

@@ -1,128 +1,23 @@
-"""Margins -> p-values -> correction -> segment labels -> verdict: the statistics of a detection, as pure functions.
+"""Scores of one document -> segment labels -> verdict; and many documents at once.
 
-The null hypothesis of every test is "this looks like the human texts of the calibration". Scores are logit margins,
-logit(machine) - logit(human): higher = more machine-like, everywhere.
-
-Three tables hold the choices: P_VALUES, CORRECTIONS and VOTES. Only the document p-value carries a finite-sample
-guarantee (conformal ranks of whole documents, exchangeable with the calibration documents); segment p-values are valid
-for a random segment of a new document, and corrections over segments of one document are empirical.
+`decide` is the whole decision: segment p-values, correction, document p-value, vote, and the reasons to abstain. Only
+the document p-value carries a finite-sample guarantee (ranks among whole human documents exchangeable with this one);
+segment p-values are valid for a random segment of a new document, and corrections over one document are empirical.
+`screen` is what a reader of many verdicts needs: which documents stay flagged when all are judged together, and how many
+innocent ones to expect among them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-# --- p-values ---
-
-
-def softmax_p_values(margins: np.ndarray) -> np.ndarray:
-    """1 - P(machine), our reading of the article, which never defines its p-value. Not a valid p-value.
-
-    Args:
-        margins: Logit margins, shape (m,).
-
-    Returns:
-        Values in (0, 1), shape (m,).
-    """
-    return sigmoid(-np.asarray(margins, dtype=np.float64))
-
-
-def conformal_p_values(margins: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Rank margins among human calibration scores, every calibration document counting once.
-
-    p = (1 + sum_i sum_j w_ij 1{s_ij >= margin}) / (K + 1) with w_ij = 1 / (segments of document i), K documents
-    (hierarchical conformal prediction: Lee, Barber, Willett, arXiv 2306.06342). With all weights 1 it is the split
-    conformal p-value. Ties count against rejection.
-
-    Args:
-        margins: Logit margins to test, shape (m,).
-        scores: Calibration margins in ascending order, shape (n,).
-        weights: Weight of each score, shape (n,); they sum to the number K of calibration documents.
-
-    Returns:
-        p-values in [1 / (K + 1), 1], shape (m,).
-    """
-    documents = weights.sum()
-    at_least = np.concatenate([np.cumsum(weights[::-1])[::-1], [0.0]])  # (n + 1,): weight of scores[i:]
-    exceed = at_least[np.searchsorted(scores, margins, side="left")]  # (m,)
-    return np.minimum((1.0 + exceed) / (documents + 1.0), 1.0)
-
-
-P_VALUES = ("conformal", "softmax")
-
-
-# --- corrections ---
-
-
-def no_correction(p_values: np.ndarray) -> np.ndarray:
-    """p-values as they are: each segment tested alone."""
-    return p_values.copy()
-
-
-def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
-    """BH-adjusted p-values (FDR; proven for independent or PRDS p-values)."""
-    from statsmodels.stats.multitest import fdrcorrection
-
-    return fdrcorrection(p_values, method="indep")[1]
-
-
-def benjamini_yekutieli(p_values: np.ndarray) -> np.ndarray:
-    """BY-adjusted p-values (FDR under any dependence of valid p-values)."""
-    from statsmodels.stats.multitest import fdrcorrection
-
-    return fdrcorrection(p_values, method="negcorr")[1]
-
-
-def holm(p_values: np.ndarray) -> np.ndarray:
-    """Holm-adjusted p-values (FWER under any dependence of valid p-values).
-
-    Written out because statsmodels' `multipletests(method="holm")` runs a full garbage collection on every call (33 to
-    197 ms); the tests hold it equal to statsmodels.
-    """
-    m = len(p_values)
-    order = np.argsort(p_values)
-    adjusted = np.empty(m)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p_values[order] * np.arange(m, 0, -1)), 1.0)
-    return adjusted
-
-
-CORRECTIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "none": no_correction,
-    "bh": benjamini_hochberg,
-    "by": benjamini_yekutieli,
-    "holm": holm,
-}
-
-
-def adjust(p_values: np.ndarray, correction: str) -> np.ndarray:
-    """Adjusted p-values of the segments of one document; a segment is rejected where they are <= alpha.
-
-    Args:
-        p_values: Shape (m,), finite, in [0, 1], m >= 1.
-        correction: A key of CORRECTIONS.
-
-    Raises:
-        ValueError: If the p-values are not such, or the correction is unknown.
-    """
-    p_values = np.asarray(p_values, dtype=np.float64)
-    if p_values.ndim != 1 or p_values.size == 0:
-        raise ValueError(f"A correction needs a non-empty list of p-values, got an array of shape {p_values.shape}.")
-    if not (np.isfinite(p_values).all() and (p_values >= 0).all() and (p_values <= 1).all()):
-        raise ValueError(
-            f"p-values must be finite and in [0, 1], got values from {p_values.min()} to {p_values.max()}."
-        )
-    return CORRECTIONS[known("correction", correction, CORRECTIONS)](p_values)
-
-
-# --- document ---
-
-
-def document_margin(margins: np.ndarray, core_tokens: np.ndarray) -> float:
-    """The document statistic: mean segment margin, each segment weighted by the tokens of its core."""
-    return float(np.average(margins, weights=core_tokens))
+from .calibration_mvh import POOLED, Calibration, Document
+from .corrections_mvh import adjust, benjamini_hochberg, documents_needed, known
+from .pvalues_mvh import P_VALUES, conformal_p_values, false_alarm_interval, softmax_p_values, with_confidence
+from .statistics_mvh import STATISTICS, document_margin
 
 
 def vote_calibrated(rejected: np.ndarray, p_value: float | None, alpha: float) -> bool:
@@ -152,114 +47,195 @@ VOTES: dict[str, Callable[[np.ndarray, float | None, float], bool]] = {
 
 
 def decide(
-    margins: np.ndarray,
-    core_tokens: np.ndarray,
-    calibration: Mapping[str, Any] | None,
+    document: Document,
+    calibration: Calibration | None,
     alpha: float,
     correction: str,
     vote: str,
     p_values: str,
+    confidence: float | None = None,
 ) -> dict[str, Any]:
-    """Everything that is decided about one document, from the margins of its segments.
+    """Everything that is decided about one document.
 
     Args:
-        margins: Logit margins of the segments, shape (m,).
-        core_tokens: Tokens of each core, shape (m,).
-        calibration: What `calibration_mvh.decode_calibration` returns, or None.
+        document: Its segments' margins (m,), their tokens and its script.
+        calibration: The checkpoint's, or None.
         alpha: Level of the tests, in (0, 1).
         correction: A key of CORRECTIONS.
         vote: A key of VOTES.
-        p_values: "conformal" or "softmax".
+        p_values: "conformal" or "softmax", for the segments.
+        confidence: None for the marginal document p-value; 1 - delta for one whose realised false-alarm rate is at most
+            alpha with that confidence over the calibration draw.
 
     Returns:
         A dict of "label" (1 machine, 0 human, None uncertain), "margin", "p_value" (None without calibration),
-        "segment_p_values", "segment_adjusted", "rejected" (arrays of shape (m,)) and "warnings".
+        "segment_p_values", "segment_adjusted", "rejected" (arrays of shape (m,)), "calibration" (what the p-values rest
+        on, None without) and "warnings".
 
     Raises:
         ValueError: If a margin is not finite, alpha is outside (0, 1), a choice is unknown, or a choice needs a
             calibration that is not there.
     """
+    margins = document.margins
     if not np.isfinite(margins).all():
         raise ValueError(
             f"{int((~np.isfinite(margins)).sum())} of {len(margins)} segment scores are not finite numbers."
         )
     check_alpha(alpha)
     warnings: list[str] = []
-    margin = document_margin(margins, core_tokens)
-    p_document: float | None = None
-    if calibration is not None:
-        segment, document = calibration["segment"], calibration["document"]
-        p_document = float(conformal_p_values(np.array([margin]), document["scores"], document["weights"])[0])
+    group = POOLED if calibration is None else calibration.group_of(document.script, document.tokens)
 
     if known("p_values", p_values, P_VALUES) == "softmax":
         p_segments = softmax_p_values(margins)
+        warnings.append(
+            "Softmax p-values are the article's method and no valid p-values: no error rate follows from them."
+        )
+        human_simes = None
     elif calibration is None:
         raise ValueError("p_values='conformal' needs a calibration and this checkpoint carries none; run calibrate.py.")
     else:
-        p_segments = conformal_p_values(margins, segment["scores"], segment["weights"])
-        if needed := calibration_documents_needed(len(margins), alpha, correction, segment["documents"]):
-            warnings.append(
-                f"One lone machine segment among {len(margins)} cannot be found: at alpha {alpha} with correction "
-                f"'{correction}' that needs {needed} calibration documents, and there are {segment['documents']}."
-            )
-
-    adjusted = adjust(p_segments, correction)
+        p_segments = calibration.segment_p_values(document)
+        human_simes = calibration.simes[group]
+    adjusted = adjust(p_segments, correction, human_simes)
     rejected = adjusted <= alpha
-    label: int | None = int(VOTES[known("vote", vote, VOTES)](rejected, p_document, alpha))
+
+    about, p_document, doubts = None, None, []
     if calibration is None:
         warnings.append("This checkpoint carries no calibration: no false-alarm rate is known for this verdict.")
     else:
-        document, tokens = calibration["document"], int(core_tokens.sum())
-        if tokens > document["longest_tokens"]:
-            label = None if vote == "calibrated" else label
+        p_document = document_p_value(document, calibration, group, confidence)
+        about = _rests_on(document, calibration, group, alpha, correction)
+        doubts = reasons_to_abstain(document, calibration, group, alpha, confidence)
+        if group == POOLED and document.script in calibration.scripts:
             warnings.append(
-                f"The document has {tokens} tokens and the longest calibration document {document['longest_tokens']}: its "
-                "p-value says nothing about the whole; the segments and passages are still reported."
+                f"Only {calibration.scripts[document.script]} calibration documents are in {document.script} script: this "
+                "text is compared with those of all scripts, and the rate for its own is not known."
             )
-        elif vote == "calibrated" and 1.0 / (document["documents"] + 1) > alpha:
-            label = None
+        if p_values == "conformal" and about["segment_documents"] < about["segment_documents_needed"]:
             warnings.append(
-                f"No document can be called machine at alpha {alpha}: the smallest p-value that "
-                f"{document['documents']} calibration documents allow is larger."
+                f"One lone machine segment among {len(margins)} cannot be found: at alpha {alpha} with correction "
+                f"'{correction}' that needs {about['segment_documents_needed']} calibration documents, and there are "
+                f"{about['segment_documents']}."
             )
+    label: int | None = int(VOTES[known("vote", vote, VOTES)](rejected, p_document, alpha))
+    if calibration is not None and document.tokens < calibration.tellable_tokens and not label:
+        doubts.append(
+            f"The text has {document.tokens} tokens, too short to tell: below {calibration.tellable_tokens} the detector "
+            "finds fewer than half of the machine texts, so that it was not flagged says little."
+        )
     return {
-        "label": label,
-        "margin": margin,
+        "label": None if doubts and vote == "calibrated" else label,
+        "margin": document_margin(margins, document.core_tokens),
         "p_value": p_document,
         "segment_p_values": p_segments,
         "segment_adjusted": adjusted,
         "rejected": rejected,
-        "warnings": warnings,
+        "calibration": about,
+        "warnings": doubts + warnings,
     }
 
 
-def calibration_documents_needed(m: int, alpha: float, correction: str, documents: int) -> int | None:
-    """Calibration documents that one lone rejection among m segments needs, or None where there are enough.
+def document_p_value(
+    document: Document, calibration: Calibration, group: int, confidence: float | None = None
+) -> float:
+    """Rank of a document's statistic among the human calibration documents of its group: P(p <= a | human) <= a."""
+    rule, reference = STATISTICS[calibration.statistic], calibration.document[group]
+    statistic = rule(document.margins, document.core_tokens, calibration.segment_p_values(document))
+    # calibration scores travel as float32: the same rounding keeps a document that is itself among them a tie
+    p_value = conformal_p_values(
+        np.array([np.float32(statistic)], dtype=np.float64), reference.scores, reference.weights
+    )
+    if confidence is not None:
+        p_value = with_confidence(p_value, reference.documents, confidence)
+    return float(p_value[0])
 
-    The smallest conformal p-value is 1 / (K + 1); a lone small p-value is rejected by BH and Holm where it is at most
-    alpha / m, by BY where it is at most alpha / (m H_m).
+
+def reasons_to_abstain(
+    document: Document, calibration: Calibration, group: int, alpha: float, confidence: float | None = None
+) -> list[str]:
+    """Why no verdict on the whole document can be given; empty where one can."""
+    reasons, tokens = [], document.tokens
+    if document.script not in calibration.scripts:
+        written = "has no letters" if document.script == "none" else f"is in {document.script} script"
+        reasons.append(
+            f"The text {written}, and the calibration saw only {', '.join(sorted(calibration.scripts))}: how often the "
+            "detector errs on it is not known."
+        )
+    if tokens < calibration.shortest_tokens:
+        reasons.append(
+            f"The text has {tokens} tokens, too short to tell: the shortest calibration document has "
+            f"{calibration.shortest_tokens}."
+        )
+    if tokens > calibration.longest_tokens:
+        reasons.append(
+            f"The document has {tokens} tokens and the longest calibration document {calibration.longest_tokens}: its "
+            "p-value says nothing about the whole; the segments and passages are still reported."
+        )
+    n = calibration.document[group].documents
+    smallest = np.array([1.0 / (n + 1)])
+    if (smallest if confidence is None else with_confidence(smallest, n, confidence))[0] > alpha:
+        reasons.append(
+            f"No document can be called machine at alpha {alpha}"
+            + (f" with confidence {confidence}" if confidence is not None else "")
+            + f": the smallest p-value that {n} calibration documents allow is larger."
+        )
+    return reasons
+
+
+def screen(p_values: Sequence[float], alpha: float = 0.05, prevalence: float | None = None) -> dict[str, Any]:
+    """Judge many documents together: Benjamini-Hochberg across their p-values, and the innocent to expect.
+
+    Args:
+        p_values: Document p-values, shape (n,).
+        alpha: Level; one by one it is each human document's chance to be flagged, together the share of flagged
+            documents that are human (FDR, for documents independent of each other).
+        prevalence: Share of machine documents the reader believes in, in [0, 1].
+
+    Returns:
+        "documents", "flagged_alone" and "flagged_together" (indices), "adjusted_p_values", "expected_false_alarms" (of
+        flagging one by one, if all documents were human), and with a prevalence "innocent_share": the share of the
+        documents flagged one by one that would be human, (1 - prevalence) n alpha / flagged, at most 1.
+
+    Raises:
+        ValueError: If a p-value, alpha or the prevalence is outside its range.
     """
-    penalty = {"none": 1.0, "by": m * float(np.sum(1.0 / np.arange(1, m + 1)))}.get(correction, float(m))
-    needed = int(np.ceil(penalty / alpha - 1.0 - 1e-9))
-    return needed if documents < needed else None
+    check_alpha(alpha)
+    values = np.asarray(p_values, dtype=np.float64)
+    if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"Document p-values must be a list of numbers in [0, 1], got {values[:5]} ...")
+    if prevalence is not None and not 0 <= prevalence <= 1:
+        raise ValueError(f"prevalence must lie in [0, 1], got {prevalence!r}.")
+    adjusted = benjamini_hochberg(values) if len(values) else values
+    alone = np.flatnonzero(values <= alpha)
+    report: dict[str, Any] = {
+        "documents": len(values),
+        "alpha": alpha,
+        "flagged_alone": alone.tolist(),
+        "flagged_together": np.flatnonzero(adjusted <= alpha).tolist(),
+        "adjusted_p_values": adjusted.tolist(),
+        "expected_false_alarms": len(values) * alpha,
+    }
+    if prevalence is not None:
+        innocent = (1 - prevalence) * len(values) * alpha
+        report |= {"prevalence": prevalence, "innocent_share": min(1.0, innocent / len(alone)) if len(alone) else None}
+    return report
 
 
-# --- small shared pieces ---
+def check_alpha(alpha: float, name: str = "alpha") -> None:
+    """Raise a ValueError unless alpha (or another probability of that name) is a number between 0 and 1."""
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0.0 < alpha < 1.0:
+        raise ValueError(f"{name} must be a number between 0 and 1, got {alpha!r}.")
 
 
-def sigmoid(x: np.ndarray | float) -> np.ndarray:
-    """Logistic function without overflow."""
-    return np.exp(-np.logaddexp(0.0, -np.asarray(x, dtype=np.float64)))
-
-
-def check_alpha(alpha: float) -> None:
-    """Raise a ValueError unless alpha is a number between 0 and 1."""
-    if not isinstance(alpha, (int, float)) or not 0.0 < alpha < 1.0:
-        raise ValueError(f"alpha must be a number between 0 and 1, got {alpha!r}.")
-
-
-def known(name: str, value: str, choices: Any) -> str:
-    """Return `value` if it is among `choices`, else raise a ValueError that lists them."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}.")
-    return value
+def _rests_on(
+    document: Document, calibration: Calibration, group: int, alpha: float, correction: str
+) -> dict[str, Any]:
+    """What a verdict's p-values rest on: the group, its documents, and where its realised false-alarm rate lies."""
+    n = calibration.document[group].documents
+    return {
+        "group": "all" if group == POOLED else calibration.groups[group].name,
+        "documents": n,
+        "false_alarm_rate_90": list(false_alarm_interval(n, alpha)),
+        "segment_documents": calibration.segment_reference(document.script).documents,
+        "segment_documents_needed": documents_needed(len(document.margins), alpha, correction),
+    }

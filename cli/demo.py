@@ -1,6 +1,6 @@
 """The verdict with its passages for the example documents, by the shipped detector.
 
-    python -m mvh.cli.demo [FILE.txt ...] [--model CHECKPOINT] [--alpha 0.05]
+    python -m mvh.cli.demo [FILE.txt ...] [--model CHECKPOINT] [--alpha 0.05] [--prevalence 0.1]
 
 The examples are a page of 1839, a machine's essay, and a page of 1854 that a machine goes on from: examples/README.md.
 """
@@ -70,6 +70,21 @@ def show(console: Console, name: str, text: str, result: dict[str, Any]) -> None
         console.print(Text(f"  note: {warning}", style="yellow"))
 
 
+def together(batch: dict[str, Any]) -> str:
+    """What many verdicts mean together, in plain words."""
+    n, alone, held = batch["documents"], len(batch["flagged_alone"]), len(batch["flagged_together"])
+    sentence = (
+        f"Together: {alone} of {n} documents are flagged one by one, where {batch['expected_false_alarms']:.1f} would be by "
+        f"chance if all were human; judged together (Benjamini-Hochberg across documents) {held} stay flagged."
+    )
+    if batch.get("innocent_share") is not None:
+        sentence += (
+            f" If {batch['prevalence']:.0%} of such documents are machine-made, about {batch['innocent_share']:.0%} of those "
+            "flagged one by one are innocent."
+        )
+    return sentence
+
+
 def read(path: Path) -> str | None:
     """The text of a file; None (an error result of its own) where it cannot be read."""
     try:
@@ -85,6 +100,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("files", nargs="*", type=Path, help="text files (default: the examples)")
     parser.add_argument("--model", default=str(ROOT / "checkpoints" / "mvh-mini-en"))
     parser.add_argument("--alpha", type=float, default=None)
+    parser.add_argument(
+        "--prevalence", type=float, help="share of machine documents you believe in, for the innocent share"
+    )
     args = parser.parse_args(argv)
     os.environ.setdefault("HF_HUB_OFFLINE", "1" if Path(args.model).is_dir() else "0")
     from transformers import pipeline
@@ -95,8 +113,11 @@ def main(argv: list[str] | None = None) -> None:
     texts = {path: text for path, text in found if text is not None}
     detect = pipeline("mvh-detect", model=args.model, trust_remote_code=True)
     console = Console(width=None if os.isatty(1) else 120, highlight=False)
-    for (path, text), result in zip(texts.items(), detect(list(texts.values()), alpha=args.alpha), strict=True):
+    results = detect(list(texts.values()), alpha=args.alpha)
+    for (path, text), result in zip(texts.items(), results, strict=True):
         show(console, path.name, text, result)
+    if len(results) > 1 and any(result["p_value"] is not None for result in results):
+        console.print("\n" + together(detect.screen(results, args.alpha, args.prevalence)))
     console.print("\nA flag is no proof: it says how rare such a score is among the human texts of the calibration.")
 
 

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from transformers import pipeline
 
 from mvh import calibrate
-from mvh.calibration_mvh import decode_calibration
+from mvh.calibration_mvh import POOLED, decode_calibration
 
 from .conftest import make_rows, make_text, write_jsonl
 
@@ -19,7 +19,7 @@ def test_weights_stay_and_the_config_tells_everything(detector):
     assert all(before[name].equal(after[name]) for name in before)
     packed = json.loads((detector / "config.json").read_text())["calibration"]
     decoded = decode_calibration(packed)
-    assert decoded["segment"]["documents"] == 50 and decoded["document"]["documents"] == 50
+    assert decoded.segment[""].documents == 50 and decoded.document[POOLED].documents == 50
     assert packed["about"]["population"] == "toy human texts"
     assert set(packed["about"]) >= {"normalizer", "weights", "dtype"}
     assert "toy human texts" in (detector / "README.md").read_text()
@@ -36,10 +36,23 @@ def test_false_alarms_stay_near_alpha(detector):
 def test_command_line_with_own_texts(detector, tmp_path):
     rows = [{"text": make_text(0, 20 + i, seed=i)} for i in range(60)]
     own = write_jsonl(tmp_path / "own.jsonl", rows)
-    calibrate.main([str(detector), "--human", str(own), "--out", str(tmp_path / "again"), "--population", "our essays"])
+    calibrate.main(
+        [
+            "--model",
+            str(detector),
+            "--least",
+            "60",
+            "--human",
+            str(own),
+            "--out",
+            str(tmp_path / "again"),
+            "--population",
+            "our essays",
+        ]
+    )
     config = json.loads((tmp_path / "again" / "config.json").read_text())
     assert config["calibration"]["about"]["population"] == "our essays"
-    assert config["calibration"]["document"]["groups"]["all"]["documents"] == 30
+    assert decode_calibration(config["calibration"]).document[POOLED].documents == 30
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -53,20 +66,20 @@ def test_halves_share_no_text_and_ignore_the_order():
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([{"text": f"text number {i}"} for i in range(20)], "10 documents; alpha 0.05 needs at least 19"),
+        ([{"text": f"text number {i}"} for i in range(20)], "20 different texts, and a calibration needs 60"),
         ([{"text": "a machine wrote this", "label": 1}], "label is 1"),
         ([{"body": "no text"}], "line 1: needs a JSON object with a 'text'"),
         (
             [{"text": f"text {i}" if i else " "} for i in range(60)],
             "needs a JSON object with a .text. that is not blank",
         ),
-        ([{"text": "the same"}] * 60, "needs at least 19"),
+        ([{"text": "the same"}] * 60, "1 different texts"),
     ],
 )
 def test_bad_texts_are_refused_with_a_sentence(detector, tmp_path, rows, message):
     own = write_jsonl(tmp_path / "own.jsonl", rows)
     with pytest.raises(ValueError, match=message):
-        calibrate.main([str(detector), "--human", str(own), "--out", str(tmp_path / "out")])
+        calibrate.main(["--model", str(detector), "--least", "60", "--human", str(own), "--out", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
 
 

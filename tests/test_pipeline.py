@@ -11,13 +11,14 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, pipeline
 
 import mvh
-from mvh.pipeline_mvh import VERSION, MvhDetectPipeline, merge_passages
+from mvh.passages_mvh import merge_passages
+from mvh.pipeline_mvh import VERSION, MvhDetectPipeline
 
 from .conftest import SENTENCES, make_text
 
 KEYS = {
     "label", "score", "margin", "p_value", "positive_share", "segments", "passages", "alpha", "correction", "vote",
-    "p_values", "warnings", "model",
+    "p_values", "confidence", "calibration", "warnings", "model",
 }  # fmt: skip
 TEXTS = [make_text(label, words, seed=90 + words) for label in (0, 1) for words in (12, 40, 90, 150)]
 MIXED = make_text(0, 70, seed=1) + " " + make_text(1, 70, seed=2)
@@ -59,7 +60,7 @@ def test_a_mixed_document_shows_its_passage(detect):
     assert result["passages"], result
     middle = [(p["start"] + p["end"]) / 2 for p in result["passages"]]
     assert all(m > boundary * 0.8 for m in middle)
-    flagged = sum(p["end"] - p["start"] for p in result["passages"])
+    flagged = sum(p["end"] - p["start"] for p in detect(MIXED, edges="grid")["passages"])
     assert result["positive_share"] == pytest.approx(flagged / len(MIXED))
 
 

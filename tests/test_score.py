@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mvh import baselines, score
-from mvh.calibration_mvh import encode_calibration
+from mvh.calibration_mvh import Document, encode_calibration
 from mvh.dataset_builder.sampling import assign_roles
 from mvh.metrics import auroc, beta_binomial_limit
 from mvh.modeling_mvh import MvhForSequenceClassification
@@ -115,7 +115,8 @@ def checkpoint(tmp_path_factory, backbone_folder, tokenizer) -> Path:
     torch.manual_seed(0)
     model = MvhForSequenceClassification.from_backbone(str(backbone_folder), core_tokens=32, context_tokens=8)
     margins = np.linspace(-0.5, 0.5, 39)
-    model.config.calibration = encode_calibration([margins[i : i + 1] for i in range(39)], margins, 10_000, {})
+    documents = [Document(margins[i : i + 1], np.array([10 + 300 * (i % 2)]), "latin") for i in range(39)]
+    model.config.calibration = encode_calibration(documents, documents, {})
     folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
     MvhDetectPipeline(model=model, tokenizer=tokenizer).save_pretrained(str(folder))
     return folder

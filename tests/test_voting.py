@@ -1,139 +1,37 @@
-"""p-values, corrections and votes against brute force, other libraries and their definitions."""
-
-import json
+"""The decision about one document, the reasons to give none, and many documents at once."""
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from statsmodels.stats.multitest import multipletests
+from scipy.stats import beta, false_discovery_control
 
-from mvh.calibration_mvh import decode_calibration, encode_calibration
-from mvh.voting_mvh import (
-    CORRECTIONS,
-    adjust,
-    calibration_documents_needed,
-    conformal_p_values,
-    decide,
-    sigmoid,
-    softmax_p_values,
-)
-
-p_lists = st.lists(st.floats(0, 1), min_size=1, max_size=40).map(np.array)
+from mvh.calibration_mvh import POOLED, Document, decode_calibration, encode_calibration
+from mvh.corrections_mvh import adjust
+from mvh.pvalues_mvh import false_alarm_interval, sigmoid, with_confidence
+from mvh.voting_mvh import VOTES, check_alpha, decide, screen
 
 
-def brute_force_bh(p, alpha):
-    """Reject the k smallest for the largest k with p_(k) <= k alpha / m (Benjamini and Hochberg 1995)."""
-    m, order = len(p), np.argsort(p, kind="stable")
-    passing = [k for k in range(1, m + 1) if p[order[k - 1]] <= k * alpha / m + 1e-12]
-    rejected = np.zeros(m, bool)
-    rejected[order[: max(passing, default=0)]] = True
-    return rejected
+def human(count, seed, script="latin", segments=(1, 2, 3, 4), tokens=256):
+    rng = np.random.default_rng(seed)
+    sizes = rng.choice(segments, size=count)
+    return [Document(rng.normal(size=m), np.full(m, tokens), script) for m in sizes]
 
 
-def brute_force_holm(p, alpha):
-    """Step down: stop at the first p_(i) > alpha / (m - i + 1) (Holm 1979)."""
-    rejected = np.zeros(len(p), bool)
-    for i, index in enumerate(np.argsort(p, kind="stable")):
-        if p[index] > alpha / (len(p) - i) + 1e-12:
-            break
-        rejected[index] = True
-    return rejected
+def make(segment=None, whole=None, **options):
+    segment = human(300, 0) if segment is None else segment
+    if whole is None:
+        whole = [*human(195, 1), *human(2, 2, segments=[7]), *human(3, 3, segments=[1], tokens=30)]
+    return decode_calibration(encode_calibration(segment, whole, {"population": "noise"}, **options))
 
 
-@settings(max_examples=200, deadline=None)
-@given(p_lists, st.sampled_from([0.01, 0.05, 0.2]))
-def test_corrections_equal_brute_force(p, alpha):
-    slack = 1e-9  # adjusted p-values and thresholds may round apart in the last bit
-    for name, brute in (("bh", brute_force_bh), ("holm", brute_force_holm)):
-        adjusted = adjust(p, name)
-        clear = np.abs(adjusted - alpha) > slack
-        assert ((adjusted <= alpha) == brute(p, alpha))[clear].all()
-
-
-@settings(max_examples=100, deadline=None)
-@given(p_lists)
-def test_corrections_equal_statsmodels_and_are_ordered(p):
-    for name, theirs in (("bh", "fdr_bh"), ("by", "fdr_by"), ("holm", "holm")):
-        assert np.allclose(adjust(p, name), multipletests(p, method=theirs)[1])
-    assert (adjust(p, "none") <= adjust(p, "bh") + 1e-12).all()
-    assert (adjust(p, "bh") <= adjust(p, "holm") + 1e-12).all()
-    assert (adjust(p, "bh") <= adjust(p, "by") + 1e-12).all()
-
-
-@pytest.mark.parametrize("bad", [[], [[0.1]], [0.1, np.nan], [-0.1], [1.1]])
-@pytest.mark.parametrize("correction", list(CORRECTIONS))
-def test_corrections_refuse_what_is_no_p_value(bad, correction):
-    with pytest.raises(ValueError):
-        adjust(np.array(bad), correction)
-
-
-def test_conformal_equals_the_textbook_and_crepes():
-    rng = np.random.default_rng(0)
-    calibration, test = np.sort(rng.normal(size=99)), rng.normal(size=50)
-    p = conformal_p_values(test, calibration, np.ones(99))
-    assert np.allclose(p, [(1 + (calibration >= s).sum()) / 100 for s in test])
-    crepes = pytest.importorskip("crepes")
-    assert np.allclose(p, crepes.ConformalClassifier().fit(calibration).predict_p(test[:, None], smoothing=False)[:, 0])
-
-
-def test_ties_count_against_rejection():
-    assert conformal_p_values(np.array([1.0]), np.array([1.0, 1.0, 2.0]), np.ones(3)) == pytest.approx([1.0])
-
-
-def test_every_calibration_document_counts_once():
-    scores, weights = np.array([0.0, 1.0, 2.0, 3.0]), np.array([1.0, 1 / 3, 1 / 3, 1 / 3])
-    assert conformal_p_values(np.array([2.5]), scores, weights) == pytest.approx([(1 + 1 / 3) / 3])
-
-
-def test_document_weighting_is_valid_where_pooling_is_not():
-    """Short documents score higher: pooled ranks reject a random segment too often, weighted ranks do not."""
-    rng = np.random.default_rng(1)
-
-    def document():
-        segments = 2 if rng.random() < 0.5 else 40
-        return rng.normal(1.0 if segments == 2 else -1.0, 1.0, size=segments)
-
-    pooled, weighted = [], []
-    for _ in range(20):
-        calibration = [document() for _ in range(300)]
-        scores = np.concatenate(calibration)
-        weights = np.concatenate([np.full(len(d), 1 / len(d)) for d in calibration])
-        order = np.argsort(scores)
-        new = np.array([rng.choice(document()) for _ in range(200)])
-        weighted.append((conformal_p_values(new, scores[order], weights[order]) <= 0.05).mean())
-        pooled.append((conformal_p_values(new, scores[order], np.ones(len(scores))) <= 0.05).mean())
-    assert np.mean(weighted) < 0.06 < np.mean(pooled)
-
-
-def test_softmax_p_is_one_minus_the_probability_of_machine():
-    assert softmax_p_values(np.array([0.0, 2.0])) == pytest.approx([0.5, 1 - sigmoid(2.0)])
-    assert 0 < softmax_p_values(np.array([500.0]))[0] and np.isfinite(softmax_p_values(np.array([-800.0]))).all()
-
-
-@pytest.mark.parametrize(
-    ("correction", "m", "needed"), [("bh", 10, 199), ("bh", 40, 799), ("by", 20, 1439), ("none", 9, 19)]
-)
-def test_calibration_documents_needed_for_one_rejection(correction, m, needed):
-    assert calibration_documents_needed(m, 0.05, correction, needed - 1) == needed
-    assert calibration_documents_needed(m, 0.05, correction, needed) is None
-    lone = np.ones(m)
-    lone[0] = 1 / (needed + 1)
-    assert (adjust(lone, correction) <= 0.05).any()
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def calibration():
-    rng = np.random.default_rng(2)
-    return encode_calibration(
-        [rng.normal(size=rng.integers(1, 5)) for _ in range(300)], rng.normal(size=200), 2000, {"population": "noise"}
-    )
+    return make(tellable_tokens=100)
 
 
-def verdict(calibration, margins, **options):
+def verdict(calibration, margins, script="latin", tokens=256, **options):
     given = {"alpha": 0.05, "correction": "bh", "vote": "calibrated", "p_values": "conformal"} | options
-    tokens = np.full(len(margins), 256)
-    return decide(np.array(margins, float), tokens, calibration and decode_calibration(calibration), **given)
+    margins = np.array(margins, float)
+    return decide(Document(margins, np.full(len(margins), tokens), script), calibration, **given)
 
 
 def test_votes(calibration):
@@ -145,96 +43,217 @@ def test_votes(calibration):
     assert verdict(calibration, [9.0, -3.0], vote="majority")["label"] == 0, "a tie is human"
 
 
-def test_long_documents_are_uncertain_and_keep_their_segments(calibration):
+def test_the_verdict_follows_the_p_value_and_the_flags_the_adjusted_ones(calibration):
+    for margins in ([0.3], [2.2, 1.0], [9.0, 0.0, 0.0], [1.6, 1.6, 1.6, 1.6]):
+        for correction in ("none", "bh", "calibrated"):
+            result = verdict(calibration, margins, correction=correction)
+            assert result["label"] == int(result["p_value"] <= 0.05)
+            assert (result["rejected"] == (result["segment_adjusted"] <= 0.05)).all()
+            assert result["margin"] == pytest.approx(np.mean(margins))
+
+
+def test_calibrated_ranks_among_human_documents_of_the_same_group():
+    short, long = [[*human(120, s, segments=[1]), *human(120, s + 1, segments=[6])] for s in (0, 2)]
+    calibration = make(short, [Document(d.margins + (len(d.margins) > 1), d.core_tokens, d.script) for d in long])
+    margins = np.array([3.0, 2.5, 0.0, -1.0, -1.0, -2.0])
+    result = verdict(calibration, margins, correction="calibrated")
+    group = calibration.group_of("latin", 6 * 256)
+    ours, pooled = (adjust(result["segment_p_values"], "calibrated", calibration.simes[g]) for g in (group, POOLED))
+    assert np.array_equal(result["segment_adjusted"], ours) and not np.array_equal(ours, pooled)
+
+
+def test_a_human_document_may_hold_machine_passages(calibration):
+    result = verdict(calibration, [9.0, -4.0, -4.0, -4.0])
+    assert result["label"] == 0 and result["rejected"].tolist() == [True, False, False, False]
+
+
+def test_shorter_than_anything_calibrated(calibration):
+    result = verdict(calibration, [9.0], tokens=29)
+    assert result["label"] is None and result["p_value"] is not None
+    assert "29 tokens, too short" in result["warnings"][0] and "30" in result["warnings"][0]
+    assert verdict(calibration, [9.0], tokens=30)["label"] == 1
+
+
+def test_a_short_text_that_is_not_flagged_is_no_proof_of_a_human(calibration):
+    result = verdict(calibration, [0.0], tokens=99)
+    assert result["label"] is None
+    assert any("99 tokens, too short" in w and "below 100" in w for w in result["warnings"])
+    assert verdict(calibration, [9.0], tokens=99)["label"] == 1, "its p-value is as valid as any other"
+    assert verdict(calibration, [0.0], tokens=100)["label"] == 0
+
+
+def test_longer_than_anything_calibrated_keeps_its_segments(calibration):
     result = verdict(calibration, [9.0] * 8)
     assert result["label"] is None and result["rejected"].all()
-    assert any("2048 tokens" in w and "2000" in w for w in result["warnings"])
+    assert any("2048 tokens" in w and "1792" in w for w in result["warnings"])
+    assert verdict(calibration, [9.0] * 7)["label"] == 1
+
+
+@pytest.mark.parametrize(("script", "words"), [("cyrillic", "is in cyrillic script"), ("none", "has no letters")])
+def test_a_script_the_calibration_never_saw(calibration, script, words):
+    result = verdict(calibration, [9.0], script=script)
+    assert result["label"] is None and words in result["warnings"][0] and "latin" in result["warnings"][0]
+    assert result["calibration"]["group"] == "all"
+
+
+def test_a_rare_script_is_judged_among_all_and_says_so():
+    calibration = make(whole=[*human(190, 1), *human(10, 3, script="greek")])
+    result = verdict(calibration, [9.0], script="greek")
+    assert result["label"] == 1 and result["calibration"]["group"] == "all"
+    assert any("Only 10 calibration documents are in greek script" in w for w in result["warnings"])
+    assert not any("Only" in w for w in verdict(calibration, [9.0])["warnings"])
+
+
+@pytest.mark.parametrize("options", [{"alpha": 0.004}, {"alpha": 0.01, "confidence": 0.95}])
+def test_p_values_too_coarse(calibration, options):
+    result = verdict(calibration, [9.0], **options)
+    assert result["label"] is None
+    assert any("No document can be called machine" in w and "smallest p-value" in w for w in result["warnings"])
+    assert verdict(calibration, [9.0], **(options | {"alpha": 0.05}))["label"] == 1
+
+
+@pytest.mark.parametrize("vote", ["majority", "any"])
+def test_only_the_calibrated_vote_abstains_the_others_warn(calibration, vote):
+    for options in ({"script": "cyrillic"}, {"tokens": 20}, {"alpha": 0.004}):
+        result = verdict(calibration, [9.0], vote=vote, **options)
+        assert result["label"] in (0, 1) and result["warnings"]
 
 
 def test_no_silent_zero_power(calibration):
     assert not verdict(calibration, [9.0] * 5)["warnings"]
-    warnings = verdict(calibration, [0.0] * 7, correction="by")["warnings"]
-    assert any("362 calibration documents" in w and "300" in w for w in warnings), warnings
-    result = verdict(calibration, [9.0], alpha=0.001)
-    assert result["label"] is None and any("smallest p-value" in w for w in result["warnings"])
+    result = verdict(calibration, [0.0] * 7, correction="by")
+    assert any("362 calibration documents" in w and "300" in w for w in result["warnings"])
+    assert result["calibration"]["segment_documents"] == 300
+    assert result["calibration"]["segment_documents_needed"] == 362
+
+
+def test_calibrated_correction_warns_where_a_lone_segment_cannot_be_found():
+    """50 documents for segments of 7: the smallest BH-adjusted p-value, 7/51, is everyday among human documents."""
+    calibration = make(human(50, 0, segments=[7]), human(99, 1, segments=[7]), minimum=20)
+    found = verdict(calibration, [9.0] + [-3.0] * 6, correction="calibrated")
+    assert not found["rejected"].any()
+    assert any("lone machine segment" in w for w in found["warnings"]), found["warnings"]
+    assert found["calibration"]["segment_documents_needed"] > 50
+
+
+def test_softmax_is_labelled_as_not_valid(calibration):
+    result = verdict(calibration, [3.0, -3.0], p_values="softmax")
+    assert result["segment_p_values"] == pytest.approx(sigmoid(np.array([-3.0, 3.0])))
+    assert any("no valid p-values" in w for w in result["warnings"])
+    assert not any("no valid" in w for w in verdict(calibration, [3.0])["warnings"])
+    assert result["p_value"] == verdict(calibration, [3.0, -3.0])["p_value"], "the document's stays conformal"
+    with pytest.raises(ValueError, match="conformal"):
+        verdict(calibration, [3.0], p_values="softmax", correction="calibrated")
 
 
 def test_without_calibration():
     result = verdict(None, [3.0, 3.0], vote="majority", p_values="softmax")
-    assert result["p_value"] is None and any("no calibration" in w for w in result["warnings"])
+    assert result["p_value"] is None and result["calibration"] is None
+    assert any("no calibration" in w for w in result["warnings"])
     with pytest.raises(ValueError, match="needs a calibration"):
         verdict(None, [3.0], vote="majority")
     with pytest.raises(ValueError, match="needs a document calibration"):
         verdict(None, [3.0], p_values="softmax")
 
 
+def test_the_result_says_what_it_rests_on(calibration):
+    found = verdict(calibration, [0.0, 0.0])["calibration"]
+    group = calibration.group_of("latin", 512)
+    assert found["group"] == calibration.groups[group].name and "latin" in found["group"]
+    assert found["documents"] == calibration.document[group].documents < 200
+    assert found["false_alarm_rate_90"] == list(false_alarm_interval(found["documents"], 0.05))
+    assert found["segment_documents"] == 300 and found["segment_documents_needed"] == 39
+
+
+def test_confidence_is_stricter_and_equals_the_bound(calibration):
+    n = calibration.document[calibration.group_of("latin", 256)].documents
+    for margin in (0.0, 1.5, 2.0, 9.0):
+        marginal = verdict(calibration, [margin])["p_value"]
+        sure = verdict(calibration, [margin], confidence=0.9)["p_value"]
+        assert sure == pytest.approx(with_confidence(np.array([marginal]), n, 0.9)[0]) and sure > marginal
+
+
+def test_the_interval_of_the_realised_rate_follows_the_confidence(calibration):
+    """With confidence 0.9 the rate is at most alpha in nine calibration draws of ten: its 90 % quantile is at most alpha.
+
+    The interval of the marginal rule would reach beyond alpha in half of them.
+    """
+    low, high = verdict(calibration, [0.0], confidence=0.9)["calibration"]["false_alarm_rate_90"]
+    n = calibration.document[calibration.group_of("latin", 256)].documents
+    ranks = np.arange(1, n + 1) / (n + 1)
+    rank = (with_confidence(ranks, n, 0.9) <= 0.05).sum()
+    assert (low, high) == pytest.approx(beta.interval(0.9, rank, n + 1 - rank))
+    assert high < false_alarm_interval(n, 0.05)[1]
+
+
 @pytest.mark.parametrize(
-    "options", [{"alpha": 0.0}, {"alpha": 1.5}, {"correction": "bhh"}, {"vote": "mean"}, {"p_values": "magic"}]
+    "options",
+    [
+        {"alpha": 0.0},
+        {"alpha": 1.5},
+        {"correction": "bhh"},
+        {"vote": "mean"},
+        {"p_values": "magic"},
+        {"confidence": 95},
+    ],
 )
 def test_unknown_choices_are_named(calibration, options):
     with pytest.raises(ValueError, match=str(next(iter(options.values())))):
         verdict(calibration, [1.0], **options)
 
 
-def test_scores_that_are_no_numbers_are_refused(calibration):
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_no_numbers_are_refused(calibration, bad):
     with pytest.raises(ValueError, match="1 of 2 segment scores are not finite"):
-        verdict(calibration, [np.nan, 1.0])
+        verdict(calibration, [bad, 1.0])
 
 
-def test_calibration_survives_json(calibration):
-    again = json.loads(json.dumps(calibration))
-    decoded = decode_calibration(again)
-    assert decoded["segment"]["documents"] == 300 and decoded["document"]["longest_tokens"] == 2000
-    assert decoded["segment"]["weights"].sum() == pytest.approx(300, rel=1e-4)
+def test_every_vote_is_a_function_of_the_table():
+    assert set(VOTES) == {"calibrated", "majority", "any"}
+    assert VOTES["majority"](np.array([True, True, False]), None, 0.05)
+    assert VOTES["calibrated"](np.array([False]), 0.05, 0.05) and not VOTES["calibrated"](np.array([True]), 0.06, 0.05)
 
 
-def test_damaged_calibrations_are_noticed(calibration):
-    def broken(change):
-        copy = json.loads(json.dumps(calibration))
-        change(copy)
-        return copy
+@pytest.mark.parametrize("alpha", [0, 1, -0.1, 2, True, "0.05", None, float("nan")])
+def test_alpha_is_checked(alpha):
+    with pytest.raises(ValueError, match="alpha must be a number between 0 and 1"):
+        check_alpha(alpha)
 
-    group = lambda c: c["document"]["groups"]["all"]  # noqa: E731
-    changes = [
-        lambda c: group(c).update(scores="!!!"),
-        lambda c: group(c).update(scores=group(c)["scores"][:-8]),
-        lambda c: group(c).update(documents=3),
-        lambda c: c.pop("segment"),
-        lambda c: c["about"].update(population="saints"),
-    ]
-    for change in changes:
-        with pytest.raises(ValueError, match="calibration"):
-            decode_calibration(broken(change))
+
+def test_screen_equals_scipy_and_its_formulas():
+    p_values = np.concatenate([np.random.default_rng(0).uniform(size=190), np.full(10, 0.0005)])
+    report = screen(p_values, 0.05, prevalence=0.1)
+    assert np.allclose(report["adjusted_p_values"], false_discovery_control(p_values))
+    assert report["flagged_together"] == np.flatnonzero(false_discovery_control(p_values) <= 0.05).tolist()
+    assert report["flagged_alone"] == np.flatnonzero(p_values <= 0.05).tolist()
+    assert set(report["flagged_together"]) < set(report["flagged_alone"])
+    assert report["documents"] == 200 and report["expected_false_alarms"] == pytest.approx(10.0)
+    assert report["innocent_share"] == pytest.approx(0.9 * 200 * 0.05 / len(report["flagged_alone"]))
+
+
+def test_screen_of_nothing_and_of_honest_authors():
+    empty = screen([], 0.05, prevalence=0.5)
+    assert empty["documents"] == 0 and empty["flagged_alone"] == [] and empty["innocent_share"] is None
+    honest = screen(np.arange(1, 201) / 200, 0.05, prevalence=0.0)  # p-values of 200 honest theses, evenly spread
+    assert len(honest["flagged_alone"]) == 10 and honest["innocent_share"] == 1.0
+    assert honest["flagged_together"] == []
+    assert "innocent_share" not in screen([0.5])
 
 
 @pytest.mark.parametrize(
-    ("segments", "documents", "message"),
+    ("p_values", "options", "message"),
     [
-        ([np.array([np.nan])] * 20, np.arange(20.0), "not finite"),
-        ([np.array([1.0])] * 20, np.arange(20.0), "All 20 segment calibration scores equal"),
-        ([], np.arange(20.0), "0 scores"),
-        ([np.arange(6000.0)], np.arange(20.0), "at most 5000"),
+        ([1.2], {}, "numbers in"),
+        ([-0.1], {}, "numbers in"),
+        ([np.nan], {}, "numbers in"),
+        ([None], {}, "numbers in"),
+        ([[0.1]], {}, "numbers in"),
+        ([0.1], {"alpha": 1.0}, "alpha"),
+        ([0.1], {"prevalence": -0.1}, "prevalence"),
+        ([0.1], {"prevalence": 1.1}, "prevalence"),
+        ([0.1], {"prevalence": np.nan}, "prevalence"),
     ],
 )
-def test_impossible_calibrations_are_refused(segments, documents, message):
+def test_screen_refuses_what_is_no_p_value(p_values, options, message):
     with pytest.raises(ValueError, match=message):
-        encode_calibration(segments, documents, 100, {})
-
-
-def test_document_false_alarm_rate_is_at_most_alpha_whatever_the_dependence():
-    """Segments of one document share an effect; over many calibration draws the calibrated vote keeps its level."""
-    rng = np.random.default_rng(3)
-
-    def margins():
-        return rng.normal() + 0.3 * rng.normal(size=rng.integers(1, 9))
-
-    flagged = []
-    for _ in range(30):
-        packed = encode_calibration(
-            [margins() for _ in range(60)], np.array([margins().mean() for _ in range(99)]), 9999, {}
-        )
-        decoded = decode_calibration(packed)
-        for _ in range(40):
-            m = margins()
-            flagged.append(decide(m, np.full(len(m), 256), decoded, 0.1, "bh", "calibrated", "conformal")["label"])
-    assert 0.06 < np.mean(flagged) < 0.13
+        screen(p_values, **options)

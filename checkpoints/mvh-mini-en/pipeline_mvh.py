@@ -12,7 +12,7 @@ registers the task "mvh-detect".
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,26 +22,35 @@ from transformers import AutoModelForSequenceClassification
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import ChunkPipeline
 
-from .calibration_mvh import decode_calibration
+from .calibration_mvh import Document, decode_calibration
 from .configuration_mvh import AUTO_MAP
+from .corrections_mvh import CORRECTIONS, known
 from .features_mvh import compute_features
 from .normalization_mvh import NORMALIZER_VERSION, STEPS
-from .segmentation_mvh import Segment, segment_text
-from .voting_mvh import CORRECTIONS, P_VALUES, VOTES, check_alpha, decide, known, sigmoid
+from .passages_mvh import block_margins, edge_segments, merge_passages, refine_passages
+from .pvalues_mvh import P_VALUES, sigmoid
+from .scripts_mvh import dominant_script
+from .segmentation_mvh import BLOCK_TOKENS, Segment, segment_text, special_token_ids
+from .voting_mvh import VOTES, check_alpha, decide, screen
 
 TASK = "mvh-detect"
 VERSION = "0.1.0"
 BATCH_SIZE = 16
+WINDOWS_PER_BATCH = 64  # short windows of the second look at the edges of passages
 WINDOW_SEGMENTS = 512  # segments collected before they are sorted by length and scored: bounds memory and delay
 PRECISIONS = ("float32", "bfloat16")
+EDGES = ("refined", "grid")
 OPTIONS: dict[str, Any] = {
     "alpha": None,
     "correction": CORRECTIONS,
     "vote": VOTES,
     "p_values": P_VALUES,
+    "confidence": None,
+    "edges": EDGES,
     "precision": PRECISIONS,
 }
 INPUTS = ("input_ids", "attention_mask", "features")  # what the model is given
+HANDED_ON = ("start", "end", "core_tokens", "core_ids", "block_starts", "script")  # what postprocessing needs beside it
 
 
 class MvhDetectPipeline(ChunkPipeline):
@@ -56,9 +65,13 @@ class MvhDetectPipeline(ChunkPipeline):
 
     Options, at construction or per call:
         alpha: Level of the tests; the config's by default.
-        correction: "bh", "by", "holm" or "none" over the segments of a document.
+        correction: "none", "bonferroni", "holm", "bh", "by" or "calibrated" over the segments of a document.
         vote: "calibrated", "majority" or "any".
-        p_values: "conformal" or "softmax".
+        p_values: "conformal" or "softmax", of the segments.
+        confidence: None, or e.g. 0.9 for document p-values whose realised false-alarm rate is at most alpha with that
+            confidence over the calibration draw (None: on average over draws).
+        edges: "refined" (default): a second look at flagged segments finds where a passage begins and ends; "grid": at
+            segment borders. Checkpoints with handcrafted features always use the grid.
         batch_size: Segments per batch, 16 by default.
         precision: "float32", or "bfloat16" for autocast.
     """
@@ -89,8 +102,8 @@ class MvhDetectPipeline(ChunkPipeline):
                 raise TypeError(f"Unknown option {name!r}; known are {', '.join(OPTIONS)} and batch_size.")
             if value is None:
                 del options[name]
-            elif name == "alpha":
-                check_alpha(value)
+            elif name in ("alpha", "confidence"):
+                check_alpha(value, name)
             else:
                 known(name, value, OPTIONS[name])
         forward = {"precision": options.pop("precision")} if "precision" in options else {}
@@ -114,16 +127,20 @@ class MvhDetectPipeline(ChunkPipeline):
         return segment_text(text, self.tokenizer, config.core_tokens, config.context_tokens, steps)
 
     def preprocess(self, input_: Any) -> Iterator[dict[str, Any]]:
-        """Yield one dict per segment: tensors with a leading axis of 1, the span of its core, and `is_last`."""
+        """Yield one dict per segment: tensors with a leading axis of 1, span and script, and `is_last`."""
         config = self.model.config
-        segments = self.segments(input_)
+        segments, script = self.segments(input_), dominant_script(input_)
         for index, segment in enumerate(segments):
+            ids = torch.tensor([segment.input_ids])  # (1, T)
             item = {
-                "input_ids": torch.tensor([segment.input_ids]),  # (1, T)
+                "input_ids": ids,
                 "attention_mask": torch.ones(1, len(segment.input_ids), dtype=torch.long),  # (1, T)
                 "start": segment.start,
                 "end": segment.end,
                 "core_tokens": segment.core_tokens,
+                "core_ids": ids[0, segment.core_start : segment.core_start + segment.core_tokens],  # (core_tokens,)
+                "block_starts": segment.block_starts,
+                "script": script,
                 "is_last": index == len(segments) - 1,
             }
             if config.feature_names:
@@ -148,6 +165,8 @@ class MvhDetectPipeline(ChunkPipeline):
         correction: str | None = None,
         vote: str | None = None,
         p_values: str | None = None,
+        confidence: float | None = None,
+        edges: str = "refined",
     ) -> dict[str, Any]:
         """Scores of one document's segments -> its result, plain JSON types only."""
         config, dtype = self.model.config, model_outputs[0]["dtype"]
@@ -156,9 +175,8 @@ class MvhDetectPipeline(ChunkPipeline):
         vote = vote or config.vote or ("majority" if self.calibration is None else "calibrated")
         p_values = p_values or config.p_values or ("softmax" if self.calibration is None else "conformal")
 
-        margins = np.array([float(output["margins"]) for output in model_outputs])  # (m,)
-        core_tokens = np.array([output["core_tokens"] for output in model_outputs])  # (m,)
-        decision = decide(margins, core_tokens, self.calibration, alpha, correction, vote, p_values)
+        document = _document(model_outputs)
+        decision = decide(document, self.calibration, alpha, correction, vote, p_values, confidence)
         names = {index: config.id2label[index] for index in (0, 1)}
         segments = [
             {
@@ -172,7 +190,7 @@ class MvhDetectPipeline(ChunkPipeline):
             }
             for output, margin, rejected, p_value, adjusted in zip(
                 model_outputs,
-                margins,
+                document.margins,
                 decision["rejected"],
                 decision["segment_p_values"],
                 decision["segment_adjusted"],
@@ -187,14 +205,57 @@ class MvhDetectPipeline(ChunkPipeline):
             "p_value": decision["p_value"],
             "positive_share": flagged / segments[-1]["end"],
             "segments": segments,
-            "passages": merge_passages(segments, names[1]),
+            "passages": self._passages(model_outputs, segments, names[1], edges),
             "alpha": alpha,
             "correction": correction,
             "vote": vote,
             "p_values": p_values,
+            "confidence": confidence,
+            "calibration": decision["calibration"],
             "warnings": decision["warnings"] + self._calibration_warnings(dtype),
             "model": self._about(dtype),
         }
+
+    def _passages(
+        self, outputs: list[dict[str, Any]], segments: list[dict[str, Any]], positive: str, edges: str
+    ) -> list[dict[str, Any]]:
+        """Flagged segments joined, with edges refined by a second look: no cost where nothing is flagged."""
+        near = edge_segments([segment["label"] == positive for segment in segments])
+        blocks = sum(len(output["block_starts"]) for output in outputs)
+        if not near or edges == "grid" or self.model.config.feature_names or blocks < 3:  # two blocks share all windows
+            return merge_passages(segments, positive)
+        return refine_passages(segments, positive, *self.block_margins(outputs, near))
+
+    def block_margins(
+        self, outputs: list[dict[str, Any]], segments: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Second look at some segments of a document, in blocks (see `passages_mvh`).
+
+        Args:
+            outputs: What `preprocess` yields for the document, scored or not.
+            segments: Indices of the segments to look at.
+
+        Returns:
+            First character, number of tokens and margin of each of the document's n blocks, shapes (n,); margins are nan
+            outside those segments.
+        """
+        split = [output["core_ids"].cpu().split(BLOCK_TOKENS) for output in outputs]
+        first = np.cumsum([0, *map(len, split)])  # (m + 1,): index of each segment's first block
+        blocks = [block for parts in split for block in parts]
+        prefix, suffix = (torch.tensor(ids, dtype=torch.long) for ids in special_token_ids(self.tokenizer))
+        precision = outputs[0].get("dtype", "float32")
+
+        def score(windows: list[tuple[int, int]]) -> np.ndarray:
+            rows = [torch.cat([prefix, *blocks[begin:end], suffix])[None] for begin, end in windows]
+            items = [{"input_ids": row, "attention_mask": torch.ones_like(row)} for row in rows]
+            batches = [items[at : at + WINDOWS_PER_BATCH] for at in range(0, len(items), WINDOWS_PER_BATCH)]
+            scored = [self.forward(self._collate(batch), precision=precision)["margins"] for batch in batches]
+            return torch.cat(scored).double().numpy()
+
+        wanted = [block for index in segments for block in range(first[index], first[index + 1])]
+        starts = np.array([start for output in outputs for start in output["block_starts"]], dtype=np.int64)
+        tokens = np.array([len(block) for block in blocks])
+        return starts, tokens, block_margins(len(blocks), wanted, score)
 
     # --- many documents ---
 
@@ -228,8 +289,63 @@ class MvhDetectPipeline(ChunkPipeline):
         results = self._stream(texts, record_errors=True, **stream_options)
         return list(results) if isinstance(inputs, (list, tuple)) else results
 
-    def _stream(self, texts: Iterator[Any], record_errors: bool, **score_options: Any) -> Iterator[dict[str, Any]]:
-        """Results in input order, reading ahead until WINDOW_SEGMENTS segments (or as many bad items) wait."""
+    def margins(
+        self, texts: Any, batch_size: int = BATCH_SIZE, precision: str = "float32"
+    ) -> Iterator[tuple[Document, list[tuple[int, int]]] | Exception]:
+        """Scores without a decision, for calibrating and measuring: a document and the spans of its segments, or the error.
+
+        Args:
+            texts: A list, column or iterable of texts.
+            batch_size: Segments per batch.
+            precision: "float32" or "bfloat16".
+
+        Yields:
+            In input order, for each text `(Document, [(start, end), ...])`, or the exception that it met.
+        """
+        known("precision", precision, PRECISIONS)
+        for scored in self._scored(_texts(texts) or iter([texts]), True, batch_size, {"precision": precision}):
+            yield (
+                scored
+                if isinstance(scored, Exception)
+                else (_document(scored), [(s["start"], s["end"]) for s in scored])
+            )
+
+    def screen(
+        self, results: Sequence[dict[str, Any]], alpha: float | None = None, prevalence: float | None = None
+    ) -> dict[str, Any]:
+        """Judge many documents together: `voting_mvh.screen` on the p-values of some results.
+
+        Documents without a p-value or a verdict count as not flagged (p = 1).
+        """
+        p_values = [1.0 if r["p_value"] is None or r["label"] in (None, "uncertain") else r["p_value"] for r in results]
+        return screen(p_values, self.model.config.alpha if alpha is None else alpha, prevalence)
+
+    def _stream(
+        self,
+        texts: Iterator[Any],
+        record_errors: bool,
+        batch_size: int,
+        forward_options: dict[str, Any],
+        post_options: dict[str, Any],
+    ) -> Iterator[dict[str, Any]]:
+        """Results in input order."""
+        for scored in self._scored(texts, record_errors, batch_size, forward_options):
+            try:
+                result = (
+                    self._error_result(scored)
+                    if isinstance(scored, Exception)
+                    else self.postprocess(scored, **post_options)
+                )
+            except ValueError as error:  # scores that are not finite
+                if not record_errors:
+                    raise
+                result = self._error_result(error)
+            yield result
+
+    def _scored(
+        self, texts: Iterator[Any], record_errors: bool, batch_size: int, forward_options: dict[str, Any]
+    ) -> Iterator[list[dict[str, Any]] | Exception]:
+        """Scored segments of each text in input order, reading ahead until WINDOW_SEGMENTS segments (or bad items) wait."""
         waiting: list[list[dict[str, Any]] | Exception] = []
         size = 0
         while True:
@@ -238,7 +354,7 @@ class MvhDetectPipeline(ChunkPipeline):
             except StopIteration:
                 break
             except Exception:  # the caller's iterator failed: what it gave before is still answered
-                yield from self._finish(waiting, record_errors, **score_options)
+                yield from self._score(waiting, batch_size, forward_options)
                 raise
             try:
                 waiting.append(list(self.preprocess(text)))
@@ -249,19 +365,14 @@ class MvhDetectPipeline(ChunkPipeline):
             last = waiting[-1]
             size += len(last) if isinstance(last, list) else 1
             if size >= WINDOW_SEGMENTS:
-                yield from self._finish(waiting, record_errors, **score_options)
+                yield from self._score(waiting, batch_size, forward_options)
                 waiting, size = [], 0
-        yield from self._finish(waiting, record_errors, **score_options)
+        yield from self._score(waiting, batch_size, forward_options)
 
-    def _finish(
-        self,
-        documents: list[list[dict[str, Any]] | Exception],
-        record_errors: bool,
-        batch_size: int,
-        forward_options: dict[str, Any],
-        post_options: dict[str, Any],
-    ) -> Iterator[dict[str, Any]]:
-        """Score the segments of some documents together, shortest first, and yield the documents' results in order."""
+    def _score(
+        self, documents: list[list[dict[str, Any]] | Exception], batch_size: int, forward_options: dict[str, Any]
+    ) -> Iterator[list[dict[str, Any]] | Exception]:
+        """Score the segments of some documents together, shortest first, and yield them by document in order."""
         segments = [segment for item in documents if isinstance(item, list) for segment in item]
         by_length = sorted(range(len(segments)), key=lambda index: segments[index]["input_ids"].shape[1])
         scored: list[dict[str, Any]] = [{}] * len(segments)
@@ -269,22 +380,15 @@ class MvhDetectPipeline(ChunkPipeline):
             chosen = by_length[begin : begin + batch_size]
             output = self.forward(self._collate([segments[index] for index in chosen]), **forward_options)
             for index, margin in zip(chosen, output["margins"].tolist(), strict=True):
-                rest = {key: segments[index][key] for key in ("start", "end", "core_tokens")}
+                rest = {key: segments[index][key] for key in HANDED_ON}
                 scored[index] = {**rest, "margins": margin, "dtype": output["dtype"]}
         position = 0
         for item in documents:
             if isinstance(item, Exception):
-                yield self._error_result(item)
-                continue
-            mine = scored[position : position + len(item)]
-            position += len(item)
-            try:
-                result = self.postprocess(mine, **post_options)
-            except ValueError as error:  # scores that are not finite
-                if not record_errors:
-                    raise
-                result = self._error_result(error)
-            yield result
+                yield item
+            else:
+                yield scored[position : position + len(item)]
+                position += len(item)
 
     def _collate(self, segments: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         """Stack the tensors of some segments, each padded at the right end to the longest: shapes (B, T) and (B, F)."""
@@ -298,7 +402,7 @@ class MvhDetectPipeline(ChunkPipeline):
     def _error_result(self, error: Exception) -> dict[str, Any]:
         """The result of an item that could not be read: every key of a result, no verdict, and the error."""
         empty = dict.fromkeys(("label", "score", "margin", "p_value", "positive_share"))
-        rest = dict.fromkeys(("alpha", "correction", "vote", "p_values"))
+        rest = dict.fromkeys(("alpha", "correction", "vote", "p_values", "confidence", "calibration"))
         return {
             **empty,
             "segments": [],
@@ -349,26 +453,13 @@ class MvhDetectPipeline(ChunkPipeline):
         super().save_pretrained(save_directory, **kwargs)
 
 
-def merge_passages(segments: list[dict[str, Any]], positive: str) -> list[dict[str, Any]]:
-    """Join adjacent segments labelled `positive` into passages.
-
-    A passage's score is the mean of its segments' scores weighted by characters; its adjusted p-value is the largest
-    among them, so each of its segments was rejected at that level.
-    """
-    passages: list[dict[str, Any]] = []
-    previous = None
-    for segment in segments:
-        if segment["label"] == positive:
-            if previous is not None and previous["label"] == positive:
-                last = passages[-1]
-                done, new = last["end"] - last["start"], segment["end"] - segment["start"]
-                last["score"] = (last["score"] * done + segment["score"] * new) / max(done + new, 1)
-                last["adjusted_p_value"] = max(last["adjusted_p_value"], segment["adjusted_p_value"])
-                last["end"] = segment["end"]
-            else:
-                passages.append({key: segment[key] for key in ("start", "end", "score", "adjusted_p_value")})
-        previous = segment
-    return passages
+def _document(outputs: list[dict[str, Any]]) -> Document:
+    """The scored segments of one document as the statistics take them."""
+    return Document(
+        margins=np.array([float(output["margins"]) for output in outputs]),  # (m,)
+        core_tokens=np.array([output["core_tokens"] for output in outputs]),  # (m,)
+        script=outputs[0]["script"],
+    )
 
 
 def _texts(inputs: Any) -> Iterator[Any] | None:

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from .normalization_mvh import STEPS, normalize
 
 BLOCK_CHARACTERS = 200_000  # longest stretch given to the tokenizer in one call: bounds its memory on huge documents
+BLOCK_TOKENS = 32  # grain of the edges of passages, see passages_mvh.py
 
 
 class Window(NamedTuple):
@@ -38,6 +39,9 @@ class Segment:
         end: Character after the core in the original text; the next segment starts here.
         core_tokens: Number of tokens of the core, without context and special tokens.
         text: Context and core as normalised text, for reading and for handcrafted features.
+        core_start: Position in `input_ids` of the core's first token.
+        block_starts: Characters in the original text at which the core's blocks of BLOCK_TOKENS tokens begin; the first
+            is `start`. The last block may be shorter.
     """
 
     input_ids: list[int]
@@ -45,6 +49,8 @@ class Segment:
     end: int
     core_tokens: int
     text: str
+    core_start: int
+    block_starts: list[int]
 
 
 def token_windows(n_tokens: int, core_tokens: int = 256, context_tokens: int = 50) -> list[Window]:
@@ -161,6 +167,14 @@ def segment_text(
             end=bounds[index + 1],
             core_tokens=window.end - window.core_start,
             text=normalized.text[starts[window.start] : ends[index]],
+            core_start=len(prefix) + window.core_start - window.start,
+            block_starts=[
+                bounds[index],
+                *(
+                    normalized.to_original(starts[token])
+                    for token in range(window.core_start + BLOCK_TOKENS, window.end, BLOCK_TOKENS)
+                ),
+            ],
         )
         for index, window in enumerate(windows)
     ]

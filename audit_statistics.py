@@ -1,0 +1,273 @@
+"""What an audit says: false alarms with intervals, power, groups, and the signs that something is wrong with the texts.
+
+Pure functions over scored texts; `audit.py` runs the detector, `audit_page.py` shows the result. A realised false-alarm
+rate is judged against the distribution that a valid conformal rule has over calibration draws (beta-binomial; Vovk 2012,
+arXiv 1209.2673), not against alpha itself: with few calibration documents the rate of one draw varies widely.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import betabinom, binom
+from sklearn.metrics import roc_curve
+from statsmodels.stats.proportion import proportion_confint
+
+from mvh.metrics import HUMAN, MACHINE, UNCERTAIN, auroc, checked_scores, source_groups, tpr_at_fpr
+from mvh.voting_mvh import screen
+
+ALPHAS = tuple(round(0.01 * k, 2) for k in range(1, 21))
+LENGTH_EDGES = (64, 128, 256, 512, 1024, 2048)  # tokens; a group holds the lengths from one edge up to the next
+HISTOGRAM_BINS = 20
+DOUBTFUL = 0.001  # one-sided p-value below which texts given as human are called into question
+
+
+def suspicious(p_values: ArrayLike, alpha: float, calibration_documents: int | None = None) -> str | None:
+    """Whether more texts given as human are flagged than chance allows: machine texts may be among them.
+
+    One-sided test of #{p <= alpha} against Binomial(n, alpha), or against the beta-binomial distribution it has with
+    a calibration of so many documents (Vovk 2012), which is wider.
+
+    Args:
+        p_values: Document p-values of texts given as human, shape (n,); NaN counts as not flagged.
+        alpha: Level, in (0, 1).
+        calibration_documents: Number of documents behind the p-values, where it is known.
+
+    Returns:
+        A sentence where the test's p-value is below DOUBTFUL, else None.
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    flagged, texts = int((values <= alpha).sum()), len(values)
+    if not texts:
+        return None
+    group = ["all"] * texts
+    sizes = None if calibration_documents is None else [calibration_documents] * texts
+    chance = float(flag_counts(alpha, group, sizes)[flagged:].sum())
+    if chance >= DOUBTFUL:
+        return None
+    return (
+        f"{flagged} of {texts} texts given as human have a p-value of at most {alpha} where about {alpha * texts:.0f} are "
+        f"expected (one-sided p {max(chance, 1e-12):.1g}): either machine texts are among them, or they are another "
+        "population than the human texts of the calibration."
+    )
+
+
+def exchanged(area: float | None) -> str | None:
+    """A sentence where machine texts score lower than human ones (AUROC below 0.5), else None."""
+    if area is None or area >= 0.5:
+        return None
+    return (
+        f"The machine texts score lower than the human ones (AUROC {area:.3f}): the two files are probably exchanged."
+    )
+
+
+def checked_margins(margins: ArrayLike) -> NDArray[np.float64]:
+    """The margins as finite floats that differ.
+
+    Raises:
+        ValueError: If one is NaN or infinite, or all of several are equal.
+    """
+    scores = checked_scores(margins)
+    if len(scores) > 1 and scores.min() == scores.max():
+        raise ValueError(f"All {len(scores)} texts have the margin {scores[0]}: this detector cannot tell texts apart.")
+    return scores
+
+
+def flag_counts(alpha: float, groups: Sequence[str], documents: Sequence[int] | None) -> NDArray[np.float64]:
+    """Distribution of the number of flagged human texts under a valid conformal rule, over the calibration draw.
+
+    Within a group of n calibration documents the count is beta-binomial with l = floor((n + 1) alpha) and n + 1 - l;
+    groups are taken as independent. Without `documents` it is Binomial(texts, alpha).
+
+    Args:
+        alpha: Level, in (0, 1).
+        groups: The calibration group of each text.
+        documents: The number of calibration documents behind each text, the same within a group.
+
+    Returns:
+        Probabilities of 0, 1, ..., n flags, shape (n + 1,).
+    """
+    if documents is None:
+        return binom.pmf(np.arange(len(groups) + 1), len(groups), alpha)
+    total = np.ones(1)
+    for (_, n), texts in Counter(zip(groups, documents, strict=True)).items():
+        rank, counts = int(np.floor((n + 1) * alpha + 1e-9)), np.arange(texts + 1)
+        if rank == 0:
+            part = (counts == 0).astype(np.float64)  # no p-value can be as small as alpha
+        else:
+            part = betabinom.pmf(counts, texts, rank, n + 1 - rank)
+        total = np.convolve(total, part)
+    return total
+
+
+def count_limits(chances: NDArray[np.float64], low: float, high: float) -> list[float]:
+    """The quantiles `low` and `high` of a count with these probabilities, as shares of its largest value."""
+    below = np.cumsum(chances)
+    most = max(len(chances) - 1, 1)
+    return [min(int(np.searchsorted(below, level - 1e-12)), most) / most for level in (low, high)]
+
+
+def share(hits: int, texts: int) -> dict[str, Any]:
+    """A rate with its 95 % Clopper-Pearson interval; both None without texts."""
+    if not texts:
+        return {"rate": None, "interval_95": None}
+    low, high = proportion_confint(hits, texts, alpha=0.05, method="beta")
+    return {"rate": hits / texts, "interval_95": [float(low), float(high)]}
+
+
+def figures(scored: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Counts and rates of some texts: false alarms of the human ones, power of the machine ones, coverage."""
+    decisions = {label: [row["decision"] for row in scored if row["label"] == label] for label in (HUMAN, MACHINE)}
+    result: dict[str, Any] = {}
+    for label, kind, rate in ((HUMAN, "human", "false_alarms"), (MACHINE, "machine", "power")):
+        flagged = decisions[label].count(MACHINE)
+        result[kind] = len(decisions[label])
+        result[rate] = {"flagged": flagged, **share(flagged, len(decisions[label]))}
+    everyone = decisions[HUMAN] + decisions[MACHINE]
+    result["coverage"] = 1 - everyone.count(UNCERTAIN) / len(everyone)
+    return result
+
+
+def length_group(tokens: int) -> str:
+    """The length group of a text: "1-63", "64-127", ..., "2048+" tokens."""
+    edges = (1, *LENGTH_EDGES)
+    index = int(np.searchsorted(edges, tokens, side="right"))
+    return f"{edges[index - 1]}+" if index == len(edges) else f"{edges[index - 1]}-{edges[index] - 1}"
+
+
+def by_group(scored: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """`figures` by script, by length and, where rows name one, by source."""
+    names: dict[str, list[str]] = {
+        "script": [row["script"] or "unreadable" for row in scored],
+        "tokens": [length_group(row["tokens"]) if row["tokens"] else "unreadable" for row in scored],
+    }
+    if any(row["source"] for row in scored):
+        names["source"] = source_groups([row["source"] or "unnamed" for row in scored])
+    order = {name: index for index, name in enumerate(map(length_group, (1, *LENGTH_EDGES)))}
+    return {
+        kind: {
+            name: figures([row for row, own in zip(scored, groups, strict=True) if own == name])
+            for name in sorted(set(groups), key=lambda name: (order.get(name, -1), name))
+        }
+        for kind, groups in names.items()
+    }
+
+
+def audit_report(scored: Sequence[dict[str, Any]], alpha: float, prevalence: float | None = None) -> dict[str, Any]:
+    """Everything an audit says, from scored texts, as plain JSON types.
+
+    Args:
+        scored: One dict per text: "id", "label" (0 or 1), "source", "margin", "p_value", "decision" (-1, 0, 1), "tokens",
+            "script", "group" and "documents" (its calibration group and that group's size, None without calibration) and
+            "error" (None, or a sentence; such a text takes the lowest margin and is uncertain).
+        alpha: Level of the verdicts.
+        prevalence: Share of machine texts the reader believes in; gives the share of flagged texts that are innocent.
+
+    Returns:
+        The figures, with "warnings": sentences to be said loudly.
+
+    Raises:
+        ValueError: If no text could be scored, or the scores are constant or not finite.
+    """
+    read = [row for row in scored if row["error"] is None]
+    errors = [{"id": row["id"], "error": row["error"]} for row in scored if row["error"] is not None]
+    if not read:
+        raise ValueError(f"None of {len(scored)} texts could be scored, the first because: {errors[0]['error']}")
+    lowest = float(checked_margins([row["margin"] for row in read]).min())
+    labels = np.array([row["label"] for row in scored])
+    margins = np.array([lowest if row["error"] is not None else row["margin"] for row in scored])
+    human = [row for row in read if row["label"] == HUMAN]
+    calibrated = [row for row in human if row["p_value"] is not None]
+    p_values = np.array([row["p_value"] for row in calibrated])
+    area = auroc(labels, margins)
+
+    warnings = [exchanged(area)]
+    report: dict[str, Any] = {"alpha": alpha, "texts": len(scored), **figures(scored), "auroc": area}
+    report["tpr_at_fpr"] = {str(fpr): tpr_at_fpr(labels, margins, fpr) for fpr in (0.05, 0.01)}
+    report |= dict.fromkeys(("false_alarm_limit_99", "within_limit", "fpr_by_alpha", "p_value_histogram", "batch"))
+    if len(p_values):
+        groups, sizes = [row["group"] or "all" for row in calibrated], _sizes(calibrated)
+        limit = count_limits(flag_counts(alpha, groups, sizes), 0.01, 0.99)[1]
+        report["false_alarm_limit_99"], report["within_limit"] = limit, report["false_alarms"]["rate"] <= limit
+        report["calibration_documents"] = sizes and dict(sorted(zip(groups, sizes, strict=True)))
+        report["fpr_by_alpha"] = [
+            {"alpha": level, "fpr": float((p_values <= level).mean()), "band_99": band}
+            for level in ALPHAS
+            for band in [count_limits(flag_counts(level, groups, sizes), 0.005, 0.995)]
+        ]
+        counts, edges = np.histogram(p_values, bins=HISTOGRAM_BINS, range=(0, 1))
+        report["p_value_histogram"] = {"edges": edges.round(6).tolist(), "texts": counts.tolist()}
+        report["batch"] = batch(scored, alpha)
+        if not report["within_limit"]:
+            warnings.append(
+                f"The realised false-alarm rate {report['false_alarms']['rate']:.3f} is above {limit:.3f}, which a detector "
+                f"calibrated on texts of this kind exceeds once in a hundred: for such texts calibrate on your own."
+            )
+        warnings.append(suspicious(p_values, alpha, min(sizes) if sizes else None))
+    else:
+        warnings.append(
+            "The checkpoint carries no calibration: no rate was promised, and there are no p-values to check."
+        )
+    if errors:
+        warnings.append(f"{len(errors)} texts could not be scored, the first because: {errors[0]['error']}")
+    report["prevalence"] = report["innocent_share"] = report["roc"] = None
+    if prevalence is not None:  # without machine texts the power is taken for 1, and the share is a lower bound
+        power = report["power"]["rate"] if report["machine"] else 1.0
+        report["prevalence"] = prevalence
+        report["innocent_share"] = innocent_share(report["false_alarms"]["rate"], power, prevalence)
+    if area is not None:
+        fpr, tpr, _ = roc_curve(labels, margins)
+        report["roc"] = {"fpr": fpr.tolist(), "tpr": tpr.tolist()}
+    report["groups"] = by_group(scored)
+    report["flagged_human"] = [
+        {key: row[key] for key in ("id", "margin", "p_value")} for row in human if row["decision"] == MACHINE
+    ]
+    report["errors"] = errors
+    report["warnings"] = [warning for warning in warnings if warning]
+    return report
+
+
+def _sizes(calibrated: Sequence[dict[str, Any]]) -> list[int] | None:
+    """Calibration documents behind each p-value; None where a checkpoint of an older version does not say."""
+    sizes = [row["documents"] for row in calibrated]
+    return None if None in sizes else sizes
+
+
+def batch(rows: Sequence[dict[str, Any]], alpha: float) -> dict[str, Any]:
+    """All texts judged together (`screen`), in counts: flagged one by one and together, the human ones among them.
+
+    As in the pipeline's own `screen`, a text without a verdict counts as not flagged (p = 1).
+    """
+    undecided = [row["p_value"] is None or row["decision"] == UNCERTAIN for row in rows]
+    p_values = [1.0 if unknown else row["p_value"] for row, unknown in zip(rows, undecided, strict=True)]
+    screened = screen(p_values, alpha)
+    humans = sum(row["label"] == HUMAN for row in rows)
+    result: dict[str, Any] = {"texts": len(rows), "human": humans, "expected_false_alarms": humans * alpha}
+    for how in ("flagged_alone", "flagged_together"):
+        result[how] = len(screened[how])
+        result[f"human_{how}"] = sum(rows[index]["label"] == HUMAN for index in screened[how])
+    return result
+
+
+def innocent_share(false_alarms: float, power: float, prevalence: float) -> float | None:
+    """Share of flagged texts that are human, where `prevalence` of all texts are machine-written (Bayes' rule).
+
+    Args:
+        false_alarms: Share of human texts that are flagged, in [0, 1].
+        power: Share of machine texts that are flagged, in [0, 1].
+        prevalence: In [0, 1].
+
+    Returns:
+        A share in [0, 1]; None where nothing is flagged.
+
+    Raises:
+        ValueError: If the prevalence is outside its range.
+    """
+    if not 0 <= prevalence <= 1:
+        raise ValueError(f"prevalence must lie in [0, 1], got {prevalence!r}.")
+    innocent, guilty = (1 - prevalence) * false_alarms, prevalence * power
+    return innocent / (innocent + guilty) if innocent + guilty > 0 else None

@@ -1,0 +1,93 @@
+"""Own texts are read from folders, text files, JSON Lines and CSV; whatever cannot be used is named by file and line."""
+
+import csv
+import logging
+
+import pytest
+
+from mvh.dataset_builder.texts import read_own_rows, read_texts
+
+from .conftest import write_jsonl
+
+
+def test_a_folder_is_read_in_the_order_of_its_paths_and_other_files_are_counted(tmp_path, caplog):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "one.TXT").write_text("first", encoding="utf-8")
+    (tmp_path / "a.md").write_text("\ufeffzweiter Text: ä", encoding="utf-8")
+    (tmp_path / "c.pdf").write_bytes(b"%PDF \xff")
+    (tmp_path / ".hidden.txt").write_bytes(b"\xff")
+    with caplog.at_level(logging.WARNING):
+        assert read_texts(tmp_path, label=0) == [("a.md", "zweiter Text: ä"), ("b/one.TXT", "first")]
+    assert "2 files are no .txt or .md" in caplog.text and "1 .pdf" in caplog.text
+
+
+def test_one_file_is_one_text(tmp_path):
+    (tmp_path / "x.txt").write_text("line\n\nline", encoding="utf-8")
+    assert read_texts(tmp_path / "x.txt") == [("x.txt", "line\n\nline")]
+
+
+def test_json_lines_and_csv_say_the_same(tmp_path):
+    rows = [
+        {"id": "a", "text": 'He said: "no",\nand left.', "label": 0, "source": "essays"},
+        {"id": "b", "text": "long " * 40_000, "label": 0, "source": ""},
+    ]
+    json_lines = write_jsonl(tmp_path / "x.jsonl", rows)
+    json_lines.write_bytes(b"\xef\xbb\xbf" + json_lines.read_bytes() + b"\n\n")
+    before = csv.field_size_limit()
+    with (tmp_path / "x.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["id", "text", "label", "source"])
+        writer.writeheader()
+        writer.writerows(rows)
+    read = read_own_rows(tmp_path / "x.csv", label=0)
+    assert read == read_own_rows(json_lines, label=0)
+    assert [(row["id"], row["source"]) for row in read] == [("a", "essays"), ("b", None)]
+    assert csv.field_size_limit() == before
+
+
+def test_a_text_without_an_id_is_named_by_its_line(tmp_path):
+    file = write_jsonl(tmp_path / "x.jsonl", [{"text": "a"}, {"text": "b", "id": 7}])
+    assert read_texts(file) == [("line 1", "a"), ("7", "b")]
+
+
+@pytest.mark.parametrize("label", [0, "0", "human", " Human "])
+def test_labels_are_understood_as_files_spell_them(tmp_path, label):
+    file = write_jsonl(tmp_path / "x.jsonl", [{"text": "a", "label": label}])
+    assert read_texts(file, label=0) == [("line 1", "a")]
+    with pytest.raises(ValueError, match=r"x\.jsonl, line 1: only machine texts are taken here, and the label is"):
+        read_texts(file, label=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.jsonl", b'{"text": "a", "label": 1}\n', r"line 1: only human texts .* the label is 1\."),
+        ("x.jsonl", b'{"text": "a", "label": true}\n', "the label is True"),
+        ("x.jsonl", b'{"text": "a", "label": null}\n', "the label is None"),
+        ("x.jsonl", b'{"body": "no text"}\n', "line 1: needs a JSON object with a 'text' that is not blank"),
+        ("x.jsonl", b'{"text": "a"}\n[1]\n', "line 2: needs a JSON object"),
+        ("x.jsonl", b'{"text": "a"}\n{"text": "b\n', "line 2: is no JSON"),
+        ("x.jsonl", b'{"text": "\xff"}\n', "line 1: is no JSON"),
+        ("x.jsonl", b'{"text": "a \\ud800 b"}\n', "line 1: the text holds a lone surrogate"),
+        ("x.jsonl", b"\n\n", "x.jsonl: holds no text"),
+        ("x.csv", b"id;text\n1;a\n", r"line 1: needs a column 'text', and has \['id;text'\]"),
+        ("x.csv", b"", "line 1: needs a column 'text', and has none"),
+        ("x.csv", b'id,text\n1,a\n2,"b\n3,c\n', "is no CSV"),
+        ("x.csv", b"id,text\n1,a\n2\n", "line 3: needs a 'text' that is not blank"),
+        ("x.csv", b"id,text\n1,\xff\n", "is not UTF-8"),
+        ("x.csv", b"text,label\na,1\n", "line 2: only human texts"),
+        ("x.txt", b"good\nb\xe4d\n", r"x\.txt, line 2: is not UTF-8"),
+        ("x.txt", b" \n", r"x\.txt: needs a text that is not blank"),
+        ("x.docx", b"PK", r"texts are read from folder, \.txt, \.md, \.jsonl, \.csv, and this is \.docx"),
+    ],
+)
+def test_what_cannot_be_used_is_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_texts(tmp_path / name, label=0)
+
+
+def test_an_empty_folder_and_a_missing_one_are_said(tmp_path):
+    with pytest.raises(ValueError, match="holds no text"):
+        read_texts(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no file or folder"):
+        read_texts(tmp_path / "absent")
