@@ -180,6 +180,8 @@ def encode_calibration(
     for side, documents in (("segment", segment_documents), ("document", document_documents)):
         if empty := sum(len(document.margins) == 0 for document in documents):
             raise ValueError(f"{empty} documents of the {side} calibration have no segment.")
+        if broken := sum(not np.isfinite(document.margins).all() for document in documents):
+            raise ValueError(f"{broken} documents of the {side} calibration have segment scores that are not finite.")
     values = sum(len(document.margins) for document in segment_documents) + 2 * len(document_documents)
     if values > MAX_CALIBRATION_VALUES:
         raise ValueError(
@@ -266,9 +268,9 @@ def decode_calibration(packed: Mapping[str, Any]) -> Calibration:
         )
     except (KeyError, TypeError, AttributeError, binascii.Error) as error:
         raise ValueError(f"The calibration in the config is damaged: {type(error).__name__} {error}.") from error
-    if packed["id"] != calibration_id(packed):
+    if packed.get("id") != calibration_id(packed):
         raise ValueError(
-            f"The calibration calls itself {packed['id']}, but its contents hash to {calibration_id(packed)}."
+            f"The calibration calls itself {packed.get('id')}, but its contents hash to {calibration_id(packed)}."
         )
     return calibration
 

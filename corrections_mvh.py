@@ -63,7 +63,8 @@ def calibrated(p_values: np.ndarray, human_simes: np.ndarray) -> np.ndarray:
         p_values: Shape (m,).
         human_simes: Simes p-values of the N document-calibration documents, ascending, shape (N,).
     """
-    reached = np.searchsorted(human_simes, benjamini_hochberg(p_values), side="right")
+    # human_simes travelled as float32 and ties are frequent: a little slack keeps them ties, so that they count
+    reached = np.searchsorted(human_simes, benjamini_hochberg(p_values) * (1.0 + 1e-6), side="right")
     return (1.0 + reached) / (len(human_simes) + 1.0)
 
 
@@ -109,12 +110,17 @@ def simes(p_values: np.ndarray) -> float:
     return float(np.min(np.sort(p_values) * m / np.arange(1, m + 1)))
 
 
-def documents_needed(m: int, alpha: float, correction: str) -> int:
+def documents_needed(m: int, alpha: float, correction: str, human_simes: np.ndarray | None = None) -> int:
     """Calibration documents that one lone rejection among m segments needs.
 
     The smallest conformal p-value is 1 / (K + 1); a lone small one is rejected by BH, Holm and Bonferroni where it is at
-    most alpha / m, by BY where it is at most alpha / (m H_m). "calibrated" asks for no more than one rejection of one.
+    most alpha / m, by BY where it is at most alpha / (m H_m). "calibrated" rejects it where m / (K + 1) lies below the
+    Simes p-values of all but alpha of the human documents: an estimate, as those would change with K too.
     """
+    if correction == "calibrated" and human_simes is not None:
+        rank = int(np.floor(alpha * (len(human_simes) + 1) + 1e-9))
+        if rank > 0:
+            return int(np.floor(m / human_simes[rank - 1] * (1.0 + 1e-5)))
     harmonic = float(np.sum(1.0 / np.arange(1, m + 1)))
     penalty = {"none": 1.0, "calibrated": 1.0, "by": m * harmonic}.get(correction, float(m))
     return int(np.ceil(penalty / alpha - 1.0 - 1e-9))

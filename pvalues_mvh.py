@@ -40,7 +40,7 @@ def conformal_p_values(margins: np.ndarray, scores: np.ndarray, weights: np.ndar
     Returns:
         p-values in [1 / (K + 1), 1], shape (m,).
     """
-    documents = weights.sum()
+    documents = np.round(weights.sum())  # weights such as 1/3 do not add up to the last bit
     at_least = np.concatenate([np.cumsum(weights[::-1])[::-1], [0.0]])  # (n + 1,): weight of scores[i:]
     exceed = at_least[np.searchsorted(scores, margins, side="left")]  # (m,)
     return np.minimum((1.0 + exceed) / (documents + 1.0), 1.0)

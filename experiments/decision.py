@@ -334,7 +334,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         def rows() -> Iterable[dict[str, Any]]:
             from datasets import load_dataset
 
-            return load_dataset(str(args.dataset), "documents", split=name)
+            documents = load_dataset(str(args.dataset), "documents", split=name)
+            return [row for row in documents if name == "choose" or row["label"] == 0]
 
         return scored_rows(str(args.checkpoint), args.cache, name, rows)
 

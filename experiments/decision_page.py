@@ -45,6 +45,10 @@ def page(report: dict[str, Any]) -> str:
     lines += table(
         ["vote", "p-values", "FPR", "TPR"], ([r["vote"], r["p_values"], r["fpr"], r["tpr"]] for r in report["votes"])
     )
+    if report["shipped"]["power_by_tokens"]:
+        lines += ["## From which length on it can tell (machine texts of the choosing role, cut short)", ""]
+        rows = report["shipped"]["power_by_tokens"]
+        lines += table(["tokens from", "texts", "found"], ([r["low"], r["texts"], r["power"]] for r in rows))
     lines += [f"## What the shipped calibration does (vote {report['shipped']['vote']})", ""]
     lines += [
         "FPR: human documents called machine, with 95 % Clopper-Pearson interval; limit: what a valid calibration of this "

@@ -104,9 +104,9 @@ def decide(
         warnings.append("This checkpoint carries no calibration: no false-alarm rate is known for this verdict.")
     else:
         p_document = document_p_value(document, calibration, group, confidence)
-        about = _rests_on(document, calibration, group, alpha, correction)
+        about = _rests_on(document, calibration, group, alpha, correction, confidence)
         doubts = reasons_to_abstain(document, calibration, group, alpha, confidence)
-        if group == POOLED and document.script in calibration.scripts:
+        if group == POOLED and document.script in calibration.scripts and len(calibration.scripts) > 1:
             warnings.append(
                 f"Only {calibration.scripts[document.script]} calibration documents are in {document.script} script: this "
                 "text is compared with those of all scripts, and the rate for its own is not known."
@@ -228,14 +228,18 @@ def check_alpha(alpha: float, name: str = "alpha") -> None:
 
 
 def _rests_on(
-    document: Document, calibration: Calibration, group: int, alpha: float, correction: str
+    document: Document, calibration: Calibration, group: int, alpha: float, correction: str, confidence: float | None
 ) -> dict[str, Any]:
     """What a verdict's p-values rest on: the group, its documents, and where its realised false-alarm rate lies."""
     n = calibration.document[group].documents
+    level = alpha
+    if confidence is not None:  # the level at which the marginal rule flags the same documents
+        level = int((with_confidence(np.arange(1, n + 1) / (n + 1), n, confidence) <= alpha).sum()) / (n + 1)
+    needed = documents_needed(len(document.margins), alpha, correction, calibration.simes[group])
     return {
         "group": "all" if group == POOLED else calibration.groups[group].name,
         "documents": n,
-        "false_alarm_rate_90": list(false_alarm_interval(n, alpha)),
+        "false_alarm_rate_90": list(false_alarm_interval(n, level)),
         "segment_documents": calibration.segment_reference(document.script).documents,
-        "segment_documents_needed": documents_needed(len(document.margins), alpha, correction),
+        "segment_documents_needed": needed,
     }
