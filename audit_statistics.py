@@ -26,7 +26,9 @@ HISTOGRAM_BINS = 20
 DOUBTFUL = 0.001  # one-sided p-value below which texts given as human are called into question
 
 
-def suspicious(p_values: ArrayLike, alpha: float, calibration_documents: int | None = None) -> str | None:
+def suspicious(
+    p_values: ArrayLike, alpha: float, groups: Sequence[str] = (), documents: Sequence[int] | None = None
+) -> str | None:
     """Whether more texts given as human are flagged than chance allows: machine texts may be among them.
 
     One-sided test of #{p <= alpha} against Binomial(n, alpha), or against the beta-binomial distribution it has with
@@ -35,7 +37,8 @@ def suspicious(p_values: ArrayLike, alpha: float, calibration_documents: int | N
     Args:
         p_values: Document p-values of texts given as human, shape (n,); NaN counts as not flagged.
         alpha: Level, in (0, 1).
-        calibration_documents: Number of documents behind the p-values, where it is known.
+        groups: The calibration group of each text, where they are known.
+        documents: The number of calibration documents behind each text.
 
     Returns:
         A sentence where the test's p-value is below DOUBTFUL, else None.
@@ -44,9 +47,7 @@ def suspicious(p_values: ArrayLike, alpha: float, calibration_documents: int | N
     flagged, texts = int((values <= alpha).sum()), len(values)
     if not texts:
         return None
-    group = ["all"] * texts
-    sizes = None if calibration_documents is None else [calibration_documents] * texts
-    chance = float(flag_counts(alpha, group, sizes)[flagged:].sum())
+    chance = float(flag_counts(alpha, list(groups) or ["all"] * texts, documents)[flagged:].sum())
     if chance >= DOUBTFUL:
         return None
     return (
@@ -207,7 +208,7 @@ def audit_report(scored: Sequence[dict[str, Any]], alpha: float, prevalence: flo
                 f"The realised false-alarm rate {report['false_alarms']['rate']:.3f} is above {limit:.3f}, which a detector "
                 f"calibrated on texts of this kind exceeds once in a hundred: for such texts calibrate on your own."
             )
-        warnings.append(suspicious(p_values, alpha, min(sizes) if sizes else None))
+        warnings.append(suspicious(p_values, alpha, groups, sizes))
     else:
         warnings.append(
             "The checkpoint carries no calibration: no rate was promised, and there are no p-values to check."

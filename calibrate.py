@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from tqdm import tqdm
-from transformers import pipeline
+from transformers import AutoTokenizer, pipeline
 
 import mvh.pipeline_mvh  # noqa: F401  registers the task
 from mvh.abstention import cut_short, power_by_length, shortest_tellable
@@ -33,7 +33,9 @@ from mvh.calibration_mvh import Calibration, Document, decode_calibration, encod
 from mvh.card import write_card
 from mvh.dataset_builder.build import fingerprint
 from mvh.dataset_builder.texts import read_texts
+from mvh.dataset_builder.writing import LABELS
 from mvh.export import provenance, put_in_place, refuse_foreign
+from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.normalization_mvh import normalize
 from mvh.seen import refuse_seen, write_seen
 from mvh.statistics_mvh import document_margin
@@ -73,8 +75,8 @@ def calibrate(
             a text cannot be scored, or `out` holds something else than a checkpoint.
     """
     refuse_foreign(out)
-    detect: Any = pipeline("mvh-detect", model=str(checkpoint), trust_remote_code=True)
-    alpha, before = detect.model.config.alpha, detect.calibration
+    detect, before = open_checkpoint(checkpoint)
+    alpha = detect.model.config.alpha
     needed = int(np.ceil(1.0 / alpha)) - 1
     for side, texts in (("segment", segment_texts), ("document", document_texts)):
         if len(texts) < needed:
@@ -87,17 +89,19 @@ def calibrate(
         logger.warning(unknown)
     segment_documents = _score(detect, segment_texts, "segment calibration")
     document_documents = _score(detect, document_texts, "document calibration")
+    about: dict[str, Any] = {"population": population, **detect.identity(), "commit": provenance()["commit"]}
     if doubt := _doubt(document_documents, before, alpha):
         logger.warning(doubt)
-    about = {"population": population, **detect.identity(), "commit": provenance()["commit"]}
+        about["doubt"] = doubt  # every result and the card will say it
     settings: dict[str, Any] = {
         "statistic": statistic or (before.statistic if before else "mean_margin"),
         "tellable_tokens": before.tellable_tokens if before else 0,
+        "tellable_alpha": before.tellable_alpha if before else alpha,
     }
     packed = encode_calibration(segment_documents, document_documents, about, **settings)
     if choosing:
         rows = power_by_length(_score(detect, cut_short(choosing), "short texts"), decode_calibration(packed), alpha)
-        settings["tellable_tokens"] = shortest_tellable(rows)
+        settings |= {"tellable_tokens": shortest_tellable(rows), "tellable_alpha": alpha}
         about["power_by_tokens"] = rows
         packed = encode_calibration(segment_documents, document_documents, about, **settings)
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
@@ -105,10 +109,34 @@ def calibrate(
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(checkpoint, part)
+    for file in Path(__file__).parent.glob(
+        "*_mvh.py"
+    ):  # the code that made the scores, whatever the checkpoint came with
+        shutil.copy(file, part / file.name)
     (part / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     write_seen(part, [*segment_texts, *document_texts], use="calibration")
     write_card(part)
     return put_in_place(part, out)
+
+
+def open_checkpoint(checkpoint: Path) -> tuple[Any, Calibration | None]:
+    """A checkpoint under today's code, without its calibration; and that calibration, where it can still be read.
+
+    Raises:
+        ValueError: If there is no such folder or it is no checkpoint.
+    """
+    if not (checkpoint / "config.json").is_file():
+        raise ValueError(f"{checkpoint} is no checkpoint folder: it has no config.json.")
+    model = MvhForSequenceClassification.from_pretrained(checkpoint)
+    packed, model.config.calibration = model.config.calibration, None
+    before = None
+    if packed:
+        try:
+            before = decode_calibration(packed)
+        except ValueError as error:
+            logger.warning(f"The calibration it carries is dropped unread. {error}")
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=True)
+    return pipeline("mvh-detect", model=model, tokenizer=tokenizer), before  # type: ignore[call-overload]  # our own task
 
 
 def split_in_two(texts: list[str], seed: int) -> tuple[list[str], list[str]]:
@@ -143,7 +171,8 @@ def main(argv: list[str] | None = None) -> None:
         sides = [_role(args.dataset, role, 0) for role in ("calibration_segments", "calibration_documents")]
         choosing = _role(args.dataset, "choose", 1)
         manifest = json.loads((args.dataset / "manifest.json").read_text(encoding="utf-8"))
-        what = f"human documents of {manifest['inputs']['train_file']['file']}, used neither for training nor for any choice"
+        null = manifest.get("labels", LABELS)[0]
+        what = f"{null} documents of {manifest['inputs']['train_file']['file']}, used neither for training nor for any choice"
     else:
         texts = [text for _, text in read_texts(args.human, label=0)]
         sides = list(split_in_two(texts, args.seed))
@@ -165,8 +194,8 @@ def _doubt(documents: list[Document], before: Calibration | None, alpha: float) 
     """Whether documents given as human look like machine texts, to the checkpoint's calibration or to its bare scores."""
     if before is not None:
         p_values = [document_p_value(d, before, before.group_of(d.script, d.tokens)) for d in documents]
-        smallest = min(reference.documents for reference in before.document.values())
-        return suspicious(np.array(p_values), alpha, smallest)
+        groups = [before.group_of(document.script, document.tokens) for document in documents]
+        return suspicious(p_values, alpha, list(map(str, groups)), [before.document[g].documents for g in groups])
     positive = sum(document_margin(d.margins, d.core_tokens) > 0 for d in documents)
     if positive <= len(documents) / 2:
         return None

@@ -3,7 +3,8 @@
     python -m mvh.card checkpoints/mvh-mini-en --figures results/mvh-mini-en/card.json
 
 The figures file is JSON with "language", "base_model", "training" (words), "summary" (words) and "tables": a list of
-{"title", "command", "commit", "markdown"}. What is not known is left out of the card, never shown as an empty field.
+{"title", "command", "commit", "markdown"}, and "calibration" (its id) where the figures hold for one calibration only:
+they leave the card when the detector is calibrated anew. What is not known is left out, never shown as an empty field.
 The figures stay in the folder as figures.json, so that a later calibration or publication writes them again.
 """
 
@@ -36,19 +37,26 @@ def write_card(folder: Path, figures: dict[str, Any] | None = None) -> None:
         figures = json.loads(known.read_text(encoding="utf-8")) if known.exists() else {}
     known.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    current = (config["calibration"] or {}).get("id")
+    tables = [
+        t for t in figures.get("tables", []) if t.get("calibration", current) == current
+    ]  # no rates of another one
+    figures = {**figures, "tables": tables}
     labels = [config["id2label"][key] for key in ("0", "1")]
+    origin = labels == ["human", "machine"]  # else another task in the same words
     data = ModelCardData(
         license="apache-2.0",
         library_name="transformers",
         pipeline_tag="text-classification",
         language=figures.get("language"),
-        tags=["custom_code", "mvh", "machine-generated-text-detection"],
+        tags=["custom_code", "mvh", *(["machine-generated-text-detection"] if origin else [])],
     )
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),
         config=config,
         labels=labels,
+        origin=origin,
         figures=figures,
         calibration=calibration_facts(config),
     )
@@ -63,10 +71,11 @@ def calibration_facts(config: dict[str, Any]) -> dict[str, Any] | None:
         return None
     calibration, alpha = decode_calibration(config["calibration"]), config["alpha"]
     rows = [(group.name, calibration.document[index].documents) for index, group in enumerate(calibration.groups)]
-    rows.append(("all of these together", calibration.document[POOLED].documents))
+    if n := calibration.document[POOLED].documents:
+        rows.append(("other scripts" if calibration.groups else "all", n))
     return {
-        "segment_documents": calibration.segment[""].documents,
-        "documents": calibration.document[POOLED].documents,
+        "segment_documents": calibration.segment_documents,
+        "documents": calibration.documents,
         "statistic": calibration.statistic.replace("_", " "),
         "tellable_tokens": calibration.tellable_tokens,
         "shortest_tokens": calibration.shortest_tokens,

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer, PreTrainedModel
 
+from mvh.calibration_mvh import decode_calibration
 from mvh.card import write_card
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.pipeline_mvh import MvhDetectPipeline
@@ -87,6 +88,10 @@ def export_checkpoint(
 def refresh(checkpoint: Path, out: Path, store_dtype: str) -> Path:
     """Write a checkpoint again with the code of this commit: same weights, config, calibration and card figures."""
     model = MvhForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32)
+    try:
+        decode_calibration(model.config.calibration or {"version": None})
+    except ValueError:
+        model.config.calibration = None  # of an older version or damaged: it must be made anew
     figures = checkpoint / "figures.json"
     known = json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else {}
     tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=True)

@@ -170,12 +170,16 @@ def compare_votes(documents: Sequence[Scored], calibration: Calibration) -> list
     return rows
 
 
-def plain_majority(documents: Sequence[Scored], false_alarms: float) -> float:
-    """TPR of a majority vote of uncorrected segment labels, its threshold moved to that share of false alarms.
+def plain_majority(documents: Sequence[Scored], false_alarms: float) -> float | None:
+    """TPR of a majority vote of uncorrected segment labels (None without human documents to set its threshold on).
+
+    The threshold is moved to that share of false alarms.
 
     A document's score is the largest threshold at which more than half of its segments lie above: the lower median of
     its margins. Human documents beyond the share are not flagged (ties count against the vote).
     """
+    if not human(documents):
+        return None
     score = lambda d: float(np.sort(d.margins)[(len(d.margins) - 1) // 2])  # noqa: E731
     humans = np.sort([score(d) for d in human(documents)])[::-1]
     allowed = int(np.floor(false_alarms * len(humans) + 1e-9))
@@ -252,7 +256,7 @@ def random_splits(humans: Sequence[Scored], seed: int = 0) -> dict[str, Any]:
 
 def under_shift(humans: Sequence[Scored]) -> dict[str, dict[str, float]]:
     """False-alarm rate at alpha 0.05 when calibrated on one source (rows) and tested on another (columns)."""
-    sources = sorted({d.source for d in humans if sum(e.source == d.source for e in humans) >= 2 * OWN // 2})
+    sources = sorted({d.source for d in humans if sum(e.source == d.source for e in humans) >= OWN})
     table: dict[str, dict[str, float]] = {}
     for source in sources:
         mine = [d for d in humans if d.source == source]

@@ -102,7 +102,12 @@ def main(argv: list[str] | None = None) -> None:
     source = {"command": score["command"], "commit": score.get("commit")}
     tables = [
         {"title": "Beside the reference baselines", "markdown": table, **source},
-        {"title": "By source", "markdown": score_tables(score).split("\n", 2)[2].replace("## ", "#### "), **source},
+        {
+            "title": "By source",
+            "markdown": score_tables(score).split("\n", 2)[2].replace("## ", "#### "),
+            "calibration": score["detector"]["calibration"],
+            **source,
+        },
     ]
     write_card(args.checkpoint, {**words, "tables": tables})
 

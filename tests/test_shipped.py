@@ -8,7 +8,7 @@ import pytest
 from transformers import pipeline
 
 import mvh
-from mvh.calibration_mvh import POOLED, decode_calibration
+from mvh.calibration_mvh import decode_calibration
 from mvh.cli import demo
 
 from .conftest import make_text
@@ -27,7 +27,9 @@ def test_it_is_small_complete_and_calibrated():
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 48_000_000
     config = json.loads((SHIPPED / "config.json").read_text())
     calibration = decode_calibration(config["calibration"])
-    assert calibration.segment[""].documents > 600 and calibration.document[POOLED].documents > 600
+    assert calibration.segment_documents > 600 and calibration.documents > 600
+    measured = json.loads((ROOT / "results" / "mvh-mini-en.json").read_text())["score"]["detector"]["calibration"]
+    assert measured == config["calibration"]["id"], "the results were measured with another calibration"
     card = (SHIPPED / "README.md").read_text()
     assert not re.search(r"\{\{|\{%|None|More [Ii]nformation [Nn]eeded", card)
     for path in SHIPPED.glob("*_mvh.py"):
