@@ -7,6 +7,8 @@ independent trials, binomial: a right method fails such a test once in 30,000 se
 simulations with about ten times as many draws and so a third of the tolerance.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -138,6 +140,30 @@ def test_every_length_keeps_its_false_alarm_rate_where_lengths_differ(size):
             rates.append(np.mean(np.array(p_values) <= 0.1))
     assert np.mean(grouped) <= limit(grouped, 0.1)
     assert np.mean(pooled) > 0.15, "if lengths could share one pool here, this test could not show why they do not"
+
+
+@quick_and_long
+def test_a_rare_script_is_compared_with_its_like_only(size):
+    """One text in ten is in another script and scores 2 sd higher: neither the whole nor that script is flagged too often."""
+    rng = np.random.default_rng(11)
+
+    def mixed(count):
+        texts = human(rng, count)
+        return [replace(d, margins=d.margins + 2, script="cyrillic") if rng.random() < 0.1 else d for d in texts]
+
+    flagged, rare, any_flag = [], [], []
+    for _ in range(25 * size):
+        calibration = decode_calibration(encode_calibration(mixed(300), mixed(300), {}, minimum=60))
+        assert {group.script for group in calibration.groups} == {"latin"}
+        new = mixed(150)
+        verdicts = [decide(d, calibration, 0.05, "calibrated", "calibrated", "conformal") for d in new]
+        machine = np.array([verdict["label"] == 1 for verdict in verdicts])
+        flagged.append(machine.mean())
+        rare.append(machine[[d.script == "cyrillic" for d in new]].mean())
+        any_flag.append(np.mean([verdict["rejected"].any() for verdict in verdicts]))
+    assert np.mean(flagged) <= limit(flagged, 0.05)
+    assert np.mean(rare) <= limit(rare, 0.05)
+    assert np.mean(any_flag) <= limit(any_flag, 0.05)
 
 
 def realised_rate(scores, flagged):

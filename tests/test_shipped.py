@@ -90,6 +90,13 @@ def test_readme_figures_are_the_results():
     assert not [row for row in rows if row not in results]
 
 
+def test_every_result_that_is_cited_exists():
+    """No page, plan or docstring names a file of results that is not there."""
+    pages = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *(ROOT / "docs").glob("*.md"), *ROOT.glob("*.py")]
+    cited = {name for page in pages for name in re.findall(r"results/[\w.-]+\.(?:md|json|png)", page.read_text())}
+    assert cited and not [name for name in cited if not (ROOT / name).exists()]
+
+
 def agree(a, b):
     """Equal, but for the fourth digit of numbers: other machines add in another order."""
     if isinstance(a, dict):

@@ -3,9 +3,10 @@
 Two disjoint sets of human documents: `segment` holds the margins of all segments of one set (each document with total
 weight 1), `document` the statistics of the whole documents of the other. A text is compared with human documents of its
 own kind (Mondrian conformal prediction): its segments with those of its script, the whole document with those of its
-script and length. Where a kind has fewer than MIN_GROUP_DOCUMENTS, all documents together stand in (POOLED). Segments are
-not split by length: it gained nothing and cost resolution (results/decision.md). The kinds are made from the segment
-side alone, so they cannot favour a document p-value.
+script and length. Scripts with fewer than MIN_GROUP_DOCUMENTS form one kind together (POOLED), so that the kinds are a
+partition and P(p <= alpha) <= alpha holds in each of them. Segments are not split by length: each length would be left
+with a part of the documents, and its p-values with a part of the resolution. The kinds are made from the segment side
+alone, so they cannot favour a document p-value.
 
 Scores travel as float32 in base64, at most MAX_CALIBRATION_VALUES in all, beside what they belong to ("about") and an
 "id" hashed from all of it. Damage is noticed when a calibration is decoded.
@@ -91,13 +92,16 @@ class Calibration:
     """A decoded calibration.
 
     Attributes:
-        segment: Margins of segments, by script, and under "" of all documents.
-        document: Statistics of whole documents, by index of the group, and under POOLED of all documents.
+        segment: Margins of segments, by script, and under "" those of all scripts without a reference of their own.
+        document: Statistics of whole documents, by index of the group, and under POOLED those in no group.
         simes: Ascending Simes p-values of the same documents, keyed alike: what correction "calibrated" needs.
         groups: The kinds of documents told apart.
         scripts: Documents of each script, over both sides.
+        documents: Number of documents of the document side.
+        segment_documents: Number of documents of the segment side.
         statistic: A key of STATISTICS.
         tellable_tokens: Below this length an unflagged document tells nothing (0: not measured).
+        tellable_alpha: The level at which that length was measured.
         shortest_tokens: Tokens of the shortest document calibrated on, over both sides.
         longest_tokens: The longest document of the document side.
     """
@@ -107,8 +111,11 @@ class Calibration:
     simes: dict[int, np.ndarray]
     groups: list[Group]
     scripts: dict[str, int]
+    documents: int
+    segment_documents: int
     statistic: str
     tellable_tokens: int
+    tellable_alpha: float
     shortest_tokens: int
     longest_tokens: int
 
@@ -158,6 +165,7 @@ def encode_calibration(
     about: Mapping[str, Any],
     statistic: str = "mean_margin",
     tellable_tokens: int = 0,
+    tellable_alpha: float = 0.05,
     minimum: int = MIN_GROUP_DOCUMENTS,
 ) -> dict[str, Any]:
     """Pack human documents into the JSON-ready dict that travels in the config.
@@ -168,6 +176,7 @@ def encode_calibration(
         about: What the calibration belongs to (normaliser, weights, dtype, population ...), kept as it is.
         statistic: A key of STATISTICS, by which documents are judged.
         tellable_tokens: Length below which an unflagged document tells nothing.
+        tellable_alpha: Level at which that was measured.
         minimum: Documents a group needs.
 
     Returns:
@@ -182,18 +191,19 @@ def encode_calibration(
             raise ValueError(f"{empty} documents of the {side} calibration have no segment.")
         if broken := sum(not np.isfinite(document.margins).all() for document in documents):
             raise ValueError(f"{broken} documents of the {side} calibration have segment scores that are not finite.")
-    values = sum(len(document.margins) for document in segment_documents) + 2 * len(document_documents)
-    if values > MAX_CALIBRATION_VALUES:
+    room = MAX_CALIBRATION_VALUES - 2 * len(document_documents)  # two values of each document of the document side
+    if len(segment_documents) > room:
         raise ValueError(
-            f"A calibration holds at most {MAX_CALIBRATION_VALUES} values, got {values}: every segment of "
-            f"{len(segment_documents)} documents and two of each of {len(document_documents)}; draw fewer documents."
+            f"A calibration holds at most {MAX_CALIBRATION_VALUES} values, and {len(segment_documents)} documents for "
+            f"segments with {len(document_documents)} for documents need more; draw fewer documents."
         )
     groups = length_groups(segment_documents, minimum)
     everyone = [*segment_documents, *document_documents]
     scripts = Counter(document.script for document in everyone)
     names = sorted(scripts)
-    scores = np.concatenate([document.margins for document in segment_documents] or [np.empty(0)])
-    owner = np.repeat(np.arange(len(segment_documents)), [len(document.margins) for document in segment_documents])
+    kept = _thin([document.margins for document in segment_documents], room)
+    scores = np.concatenate(kept or [np.empty(0)])
+    owner = np.repeat(np.arange(len(kept)), [len(margins) for margins in kept])
     segment = {
         "scores": _pack(scores, "<f4"),
         "document": _pack(owner, "<u2"),
@@ -225,6 +235,7 @@ def encode_calibration(
                 "<i2",
             ),
             "tellable_tokens": int(tellable_tokens),
+            "tellable_alpha": float(tellable_alpha),
             "shortest_tokens": min((document.tokens for document in everyone), default=0),
             "longest_tokens": max((document.tokens for document in document_documents), default=0),
         },
@@ -261,8 +272,11 @@ def decode_calibration(packed: Mapping[str, Any]) -> Calibration:
             simes={key: reference.scores for key, reference in by_group.items()},
             groups=groups,
             scripts={str(script): int(count) for script, count in packed["scripts"].items()},
+            documents=len(statistics),
+            segment_documents=len(_unpack(packed["segment"]["script"], "<u2")),
             statistic=known("statistic", whole["statistic"], STATISTICS),
             tellable_tokens=int(whole["tellable_tokens"]),
+            tellable_alpha=float(whole["tellable_alpha"]),
             shortest_tokens=int(whole["shortest_tokens"]),
             longest_tokens=int(whole["longest_tokens"]),
         )
@@ -281,8 +295,17 @@ def calibration_id(packed: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _thin(margins: list[np.ndarray], room: int) -> list[np.ndarray]:
+    """At most `room` margins in all: long documents keep a random few, seeded, so that a random segment stays one."""
+    most = max((len(part) for part in margins), default=0)
+    while sum(min(len(part), most) for part in margins) > room:
+        most -= 1
+    generator = np.random.default_rng(0)
+    return [part if len(part) <= most else generator.choice(part, most, replace=False) for part in margins]
+
+
 def _segment_references(part: Mapping[str, Any], scripts: Sequence[str]) -> dict[str, Reference]:
-    """References of segment margins by script, those of all documents under ""."""
+    """References of segment margins by script, those of scripts without one of their own under ""."""
     scores, owner = _unpack(part["scores"], "<f4"), _unpack(part["document"], "<u2").astype(int)  # (n,)
     script = _unpack(part["script"], "<u2").astype(int)  # (K,)
     _check_scores("segment", scores)
@@ -295,19 +318,24 @@ def _segment_references(part: Mapping[str, Any], scripts: Sequence[str]) -> dict
         raise ValueError(f"The segment calibration names script {script.max()} of {len(scripts)}.")
     weights = 1.0 / np.bincount(owner)[owner]  # (n,)
     order = np.argsort(scores, kind="stable")
-    references = {"": Reference(scores[order], weights[order], len(script))}
+    references = {}
+    rest = np.ones(len(script), dtype=bool)  # documents without a reference of their own
     for index, name in enumerate(scripts):
-        if (documents := int((script == index).sum())) >= int(part["minimum"]):
-            chosen = order[script[owner[order]] == index]
-            references[name] = Reference(scores[chosen], weights[chosen], documents)
+        mine = script == index  # (K,)
+        if mine.sum() >= int(part["minimum"]):
+            chosen = order[mine[owner[order]]]
+            references[name] = Reference(scores[chosen], weights[chosen], int(mine.sum()))
+            rest &= ~mine
+    chosen = order[rest[owner[order]]]
+    references[""] = Reference(scores[chosen], weights[chosen], int(rest.sum()))
     return references
 
 
 def _by_group(values: np.ndarray, group: np.ndarray, groups: int) -> dict[int, Reference]:
-    """References of one value per document, by group, those of all documents under POOLED."""
+    """References of one value per document, by group, those in no group under POOLED."""
     references = {}
     for key in (POOLED, *range(groups)):
-        chosen = np.sort(values if key == POOLED else values[group == key])
+        chosen = np.sort(values[group == key])
         references[key] = Reference(chosen, np.ones(len(chosen)), len(chosen))
     return references
 

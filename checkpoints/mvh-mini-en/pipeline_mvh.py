@@ -313,12 +313,23 @@ class MvhDetectPipeline(ChunkPipeline):
     def screen(
         self, results: Sequence[dict[str, Any]], alpha: float | None = None, prevalence: float | None = None
     ) -> dict[str, Any]:
-        """Judge many documents together: `voting_mvh.screen` on the p-values of some results.
+        """Judge many documents together: `voting_mvh.screen` on the p-values of some results, at their alpha.
 
         Documents without a p-value or a verdict count as not flagged (p = 1).
+
+        Raises:
+            TypeError: If something else than a list of results is given.
+            ValueError: If the results were made at different alphas.
         """
+        if isinstance(results, Mapping) or not all(isinstance(result, Mapping) for result in results):
+            raise TypeError("Give the list of results that the detector returned, not texts and not a single result.")
+        alphas = {result["alpha"] for result in results if result["alpha"] is not None}
+        if alpha is None and len(alphas) > 1:
+            raise ValueError(f"The results were made at different levels, {sorted(alphas)}; name one alpha.")
+        level = alpha if alpha is not None else alphas.pop() if alphas else self.model.config.alpha
         p_values = [1.0 if r["p_value"] is None or r["label"] in (None, "uncertain") else r["p_value"] for r in results]
-        return screen(p_values, self.model.config.alpha if alpha is None else alpha, prevalence)
+        behind = [result["calibration"]["documents"] for result in results if result["calibration"]]
+        return screen(p_values, level, prevalence, max(behind, default=None))
 
     def _stream(
         self,
@@ -436,7 +447,8 @@ class MvhDetectPipeline(ChunkPipeline):
         if self.calibration is None:
             return []
         about = self.model.config.calibration["about"]
-        return [
+        doubt = [f"When the detector was calibrated it was said: {about['doubt']}"] if "doubt" in about else []
+        return doubt + [
             f"The calibration was made with {key} {about[key]!r} and the detector has {value!r}: its p-values may be off; "
             "calibrate again."
             for key, value in self.identity(dtype).items()

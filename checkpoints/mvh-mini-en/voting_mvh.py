@@ -109,7 +109,7 @@ def decide(
         if group == POOLED and document.script in calibration.scripts and len(calibration.scripts) > 1:
             warnings.append(
                 f"Only {calibration.scripts[document.script]} calibration documents are in {document.script} script: this "
-                "text is compared with those of all scripts, and the rate for its own is not known."
+                "text is compared with those of all rare scripts together, and the rate for its own is not known."
             )
         if p_values == "conformal" and about["segment_documents"] < about["segment_documents_needed"]:
             warnings.append(
@@ -121,7 +121,8 @@ def decide(
     if calibration is not None and document.tokens < calibration.tellable_tokens and not label:
         doubts.append(
             f"The text has {document.tokens} tokens, too short to tell: below {calibration.tellable_tokens} the detector "
-            "finds fewer than half of the machine texts, so that it was not flagged says little."
+            f"found fewer than half of the machine texts (measured at alpha {calibration.tellable_alpha}), so that it was not "
+            "flagged says little."
         )
     return {
         "label": None if doubts and vote == "calibrated" else label,
@@ -182,7 +183,12 @@ def reasons_to_abstain(
     return reasons
 
 
-def screen(p_values: Sequence[float], alpha: float = 0.05, prevalence: float | None = None) -> dict[str, Any]:
+def screen(
+    p_values: Sequence[float],
+    alpha: float = 0.05,
+    prevalence: float | None = None,
+    calibration_documents: int | None = None,
+) -> dict[str, Any]:
     """Judge many documents together: Benjamini-Hochberg across their p-values, and the innocent to expect.
 
     Args:
@@ -190,11 +196,15 @@ def screen(p_values: Sequence[float], alpha: float = 0.05, prevalence: float | N
         alpha: Level; one by one it is each human document's chance to be flagged, together the share of flagged
             documents that are human (FDR, for documents independent of each other).
         prevalence: Share of machine documents the reader believes in, in [0, 1].
+        calibration_documents: Documents behind the p-values: with few of them the smallest p-value is so large that many
+            documents must reach it before any stays flagged together.
 
     Returns:
         "documents", "flagged_alone" and "flagged_together" (indices), "adjusted_p_values", "expected_false_alarms" (of
         flagging one by one, if all documents were human), and with a prevalence "innocent_share": the share of the
-        documents flagged one by one that would be human, (1 - prevalence) n alpha / flagged, at most 1.
+        documents flagged one by one that would be human, (1 - prevalence) n alpha / flagged, at most 1. With
+        `calibration_documents` also "needed_together": how many documents must reach the smallest possible p-value before
+        any stays flagged, and a "warning" where that silenced all of them.
 
     Raises:
         ValueError: If a p-value, alpha or the prevalence is outside its range.
@@ -215,6 +225,14 @@ def screen(p_values: Sequence[float], alpha: float = 0.05, prevalence: float | N
         "adjusted_p_values": adjusted.tolist(),
         "expected_false_alarms": len(values) * alpha,
     }
+    if calibration_documents is not None:
+        needed = max(1, int(np.ceil(len(values) / (alpha * (calibration_documents + 1)) - 1e-9)))
+        report["needed_together"] = needed
+        if needed > 1 and len(alone) and not report["flagged_together"]:
+            report["warning"] = (
+                f"Together none of {len(values)} documents can stay flagged unless {needed} reach the smallest p-value that "
+                f"{calibration_documents} calibration documents allow; calibrate on more."
+            )
     if prevalence is not None:
         innocent = (1 - prevalence) * len(values) * alpha
         report |= {"prevalence": prevalence, "innocent_share": min(1.0, innocent / len(alone)) if len(alone) else None}
@@ -237,7 +255,9 @@ def _rests_on(
         level = int((with_confidence(np.arange(1, n + 1) / (n + 1), n, confidence) <= alpha).sum()) / (n + 1)
     needed = documents_needed(len(document.margins), alpha, correction, calibration.simes[group])
     return {
-        "group": "all" if group == POOLED else calibration.groups[group].name,
+        "group": ("other scripts" if calibration.groups else "all")
+        if group == POOLED
+        else calibration.groups[group].name,
         "documents": n,
         "false_alarm_rate_90": list(false_alarm_interval(n, level)),
         "segment_documents": calibration.segment_reference(document.script).documents,
