@@ -13,11 +13,28 @@ _HOMES = {
     "MvhConfig": "configuration_mvh",
     "MvhForSequenceClassification": "modeling_mvh",
     "MvhDetectPipeline": "pipeline_mvh",
+    "load_detector": "detector",
+    "Result": "detector",
+    "ReportDocument": "report",
+    "write_report": "report",
 }
-__all__ = ["MvhConfig", "MvhDetectPipeline", "MvhForSequenceClassification", "__version__"]
+__all__ = [
+    "MvhConfig",
+    "MvhDetectPipeline",
+    "MvhForSequenceClassification",
+    "ReportDocument",
+    "Result",
+    "__version__",
+    "load_detector",
+    "write_report",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'mvh' has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -28,7 +28,7 @@ from transformers import AutoTokenizer, pipeline
 
 import mvh.pipeline_mvh  # noqa: F401  registers the task
 from mvh.abstention import cut_short, power_by_length, shortest_tellable
-from mvh.audit_statistics import suspicious
+from mvh.audit.statistics import suspicious
 from mvh.calibration_mvh import Calibration, Document, decode_calibration, encode_calibration
 from mvh.card import write_card
 from mvh.dataset_builder.build import fingerprint

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from mvh.audit_statistics import count_limits, flag_counts, share
+from mvh.audit.statistics import count_limits, flag_counts, share
 from mvh.calibration_mvh import (
     MIN_GROUP_DOCUMENTS,
     Calibration,

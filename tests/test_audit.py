@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import beta, betabinom, binom
 
-from mvh import audit
-from mvh.audit_page import draw, markdown
-from mvh.audit_statistics import (
+from mvh.audit import __main__ as audit
+from mvh.audit.page import draw, markdown
+from mvh.audit.statistics import (
     audit_report,
     count_limits,
     exchanged,
@@ -83,8 +83,10 @@ def test_a_calibration_too_small_for_alpha_flags_nothing():
 
 def test_flags_beyond_chance_are_suspicious_and_chance_is_not():
     rng = np.random.default_rng(1)
-    assert suspicious(rng.uniform(size=500), 0.05, 800) is None
-    said = suspicious(np.concatenate([rng.uniform(size=400), rng.uniform(0, 0.01, 100)]), 0.05, 800)
+    assert suspicious(rng.uniform(size=500), 0.05, ["all"] * 500, [800] * 500) is None
+    said = suspicious(
+        np.concatenate([rng.uniform(size=400), rng.uniform(0, 0.01, 100)]), 0.05, ["all"] * 500, [800] * 500
+    )
     assert "of 500 texts given as human" in said and "another population" in said
     assert suspicious([], 0.05) is None and suspicious([np.nan] * 50, 0.05) is None
     # exactly at the border of the binomial test, and not of the wider one that knows of a small calibration
@@ -92,7 +94,7 @@ def test_flags_beyond_chance_are_suspicious_and_chance_is_not():
     p_values = np.where(np.arange(300) < border, 0.01, 0.5)
     assert suspicious(p_values, 0.05) and suspicious(np.roll(p_values, 7)[1:], 0.05) is not None
     assert suspicious(np.where(np.arange(300) < border - 1, 0.01, 0.5), 0.05) is None
-    assert betabinom.sf(border - 1, 300, 2, 38) > 1e-3 and suspicious(p_values, 0.05, 39) is None
+    assert betabinom.sf(border - 1, 300, 2, 38) > 1e-3 and suspicious(p_values, 0.05, ["all"] * 300, [39] * 300) is None
 
 
 def test_suspicion_is_rarer_than_it_claims_over_calibration_draws():
@@ -101,7 +103,7 @@ def test_suspicion_is_rarer_than_it_claims_over_calibration_draws():
     for _ in range(1000):
         calibration = np.sort(rng.normal(size=99))
         p_values = (1 + 99 - np.searchsorted(calibration, rng.normal(size=200))) / 100
-        raised += suspicious(p_values, 0.1, 99) is not None
+        raised += suspicious(p_values, 0.1, ["all"] * len(p_values), [99] * len(p_values)) is not None
     assert raised <= binom.ppf(0.999, 1000, 0.001)
 
 

@@ -1,6 +1,6 @@
 """What an audit says: false alarms with intervals, power, groups, and the signs that something is wrong with the texts.
 
-Pure functions over scored texts; `audit.py` runs the detector, `audit_page.py` shows the result. A realised false-alarm
+Pure functions over scored texts; `__main__.py` runs the detector, `page.py` shows the result. A realised false-alarm
 rate is judged against the distribution that a valid conformal rule has over calibration draws (beta-binomial; Vovk 2012,
 arXiv 1209.2673), not against alpha itself: with few calibration documents the rate of one draw varies widely.
 """

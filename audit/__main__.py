@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from mvh.audit_page import draw, markdown
-from mvh.audit_statistics import audit_report, innocent_share
+from mvh.audit.page import draw, markdown
+from mvh.audit.statistics import audit_report, innocent_share
 from mvh.dataset_builder.texts import read_own_rows
 from mvh.export import provenance
 from mvh.metrics import HUMAN, MACHINE, UNCERTAIN

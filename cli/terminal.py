@@ -1,0 +1,102 @@
+"""One result as a terminal shows it: verdict, bar of the document, passages, notes; and progress while it is made."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from mvh.cli.words import error_rate_sentence, place, plain, quote, read_sentence, verdict_sentence
+from mvh.documents.blocks import Extracted
+
+COLOURS = {"human": "green", "machine": "red", "uncertain": "yellow"}
+MOST_PASSAGES = 20
+
+
+def bar(result: dict[str, Any], width: int = 60) -> Text:
+    """The document as a bar of `width` cells, the flagged passages in red."""
+    length = result["segments"][-1]["end"]
+    cells = Text()
+    for cell in range(width):
+        middle = (cell + 0.5) * length / width
+        flagged = any(passage["start"] <= middle < passage["end"] for passage in result["passages"])
+        cells.append("█" if flagged else "░", style="red" if flagged else "green")
+    return cells
+
+
+def show(console: Console, name: str, extracted: Extracted, result: dict[str, Any]) -> None:
+    """Print one document's result."""
+    segments = len(result["segments"])
+    head = Text("\nstandard input" if name == "-" else f"\n{plain(name)}", style="bold")
+    told = f"  {read_sentence(extracted)}, {segments} segment{'s' * (segments != 1)}"
+    console.print(head + Text(told, style="not bold"), soft_wrap=True)
+    if "error" in result:
+        console.print(Text(f"  {result['error']['type']}: {result['error']['message']}", style="yellow"))
+        return
+    line = Text("  ") + Text(result["label"].upper(), style=f"bold {COLOURS.get(result['label'], 'white')}")
+    console.print(line + Text("  " + verdict_sentence(result)))
+    if (rate := error_rate_sentence(result)) is not None:
+        console.print(Text("  " + rate))
+    console.print(Text("  ") + bar(result))
+    for passage in result["passages"][:MOST_PASSAGES]:
+        where = f"  {place(passage, extracted)}, adjusted p <= {passage['adjusted_p_value']:.4f}: "
+        console.print(Text(where, style="red") + Text(f"“{quote(extracted.text, passage['start'], passage['end'])}”"))
+    if (more := len(result["passages"]) - MOST_PASSAGES) > 0:
+        console.print(Text(f"  and {more} more passages; --json and --html show all.", style="red"))
+    for note in [*extracted.notes, *result["warnings"]]:
+        console.print(Text(f"  note: {plain(note)}", style="yellow"))
+
+
+def progress_console(output: Console, json: bool) -> Console | None:
+    """Where progress is shown: on the terminal that shows the results, else on stderr; None where nobody looks.
+
+    JSON on a terminal is left alone: a line that moves would break its lines.
+    """
+    if output.is_terminal:
+        return None if json else output
+    return Console(stderr=True) if sys.stderr.isatty() else None
+
+
+@contextmanager
+def progress(detect: Any, total: int | None, console: Console | None) -> Iterator[Callable[[], None]]:
+    """A line that tells how far the work is; call the yielded function after each document.
+
+    Args:
+        detect: The pipeline; its model tells of every batch of segments it has scored.
+        total: Documents there are, None where that is not known.
+        console: Where the line is shown, None for nowhere.
+    """
+    if console is None:
+        yield lambda: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("reading and scoring"), BarColumn(), MofNCompleteColumn(), TextColumn("documents,"))
+    scored = TextColumn("{task.fields[segments]:,} windows of text scored")
+    shown = Progress(
+        *columns,
+        scored,
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        redirect_stdout=False,  # results go where they are sent, as they are
+        redirect_stderr=sys.stderr.isatty(),
+    )
+    with shown as display:
+        task = display.add_task("", total=total, segments=0)
+        count = 0
+
+        def tell(model: Any, inputs: Any, output: Any) -> None:
+            nonlocal count
+            count += len(output.logits)
+            display.update(task, segments=count)
+
+        hook = detect.model.register_forward_hook(tell)
+        try:
+            yield lambda: display.advance(task)
+        finally:
+            hook.remove()

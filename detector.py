@@ -1,0 +1,120 @@
+"""A detector for notebooks and scripts: the pipeline, with results that show and draw themselves.
+
+    >>> import mvh
+    >>> detect = mvh.load_detector("USER/NAME")
+    >>> result = detect("A text of any length ...")  # a dict; in a notebook the cell shows verdict, map and passages
+    >>> result.plot()  # the scores of its segments along the document
+
+A result stays the plain dict of the pipeline, ready for `json.dumps`; only its text travels beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import tee
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from transformers import pipeline
+
+from mvh.pipeline_mvh import TASK, MvhDetectPipeline
+from mvh.report import ReportDocument, render_cell
+
+SHIPPED = Path(__file__).parent / "checkpoints" / "mvh-mini-en"
+
+
+class Result(dict[str, Any]):
+    """One document's result: the pipeline's dict, with its text as the attribute `text`."""
+
+    def __init__(self, result: dict[str, Any], text: str, name: str = "text") -> None:
+        super().__init__(result)
+        self.text, self.name = text, name
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the report's verdict, map, passages and text."""
+        return render_cell(ReportDocument(self.name, self.text, dict(self)), f"mvh-{uuid4().hex[:8]}")
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the scores of the segments along the document, passages shaded.
+
+        Args:
+            ax: Matplotlib axes to draw on; new ones by default.
+
+        Returns:
+            The axes.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+            ValueError: If the document could not be judged, so that there is nothing to draw.
+        """
+        if not self["segments"]:
+            raise ValueError(f"There is nothing to draw: {self['error']['message']}")
+        if ax is None:
+            try:
+                from matplotlib import pyplot
+            except ImportError:
+                raise ImportError("Plots need matplotlib: pip install 'mvh[plots]'.") from None
+            _, ax = pyplot.subplots(figsize=(9, 2.6), layout="constrained")
+        edges = [segment["start"] for segment in self["segments"]] + [self["segments"][-1]["end"]]
+        marked = {"facecolor": "#fcefd6", "edgecolor": "#eec27d", "hatch": "//", "linewidth": 0}
+        for passage in self["passages"]:
+            ax.axvspan(passage["start"], passage["end"], **marked, label="passage that stands out")
+        scores = [segment["score"] for segment in self["segments"]]
+        ax.stairs(scores, edges, baseline=None, color="#1b5583", linewidth=2)
+        ax.set(xlim=(0, edges[-1]), ylim=(0, 1), xlabel="characters", ylabel="segment score")
+        ax.set_title(f"{self.name}: {self['label']}", parse_math=False)
+        ax.spines[["top", "right"]].set_visible(False)
+        if handles := ax.get_legend_handles_labels()[0]:
+            ax.legend(handles=handles[:1], loc="lower right")
+        return ax
+
+
+class Detector:
+    """The pipeline `pipeline`, whose results come as `Result`. Call it as the pipeline is called."""
+
+    def __init__(self, pipeline: MvhDetectPipeline) -> None:
+        self.pipeline = pipeline
+
+    def __call__(self, inputs: Any, **options: Any) -> Any:
+        """One text -> one Result; a list or tuple -> a list; another iterable -> an iterator in the same order."""
+        if isinstance(inputs, str):
+            return Result(self.pipeline(inputs, **options), inputs)
+        # an iterator can be read once: the pipeline reads one copy, the results keep the texts of the other
+        once = hasattr(inputs, "__next__") and not hasattr(inputs, "read")
+        ours, theirs = tee(inputs) if once else (inputs, inputs)
+        results = _with_texts(self.pipeline(theirs, **options), ours)
+        return list(results) if isinstance(inputs, (list, tuple)) else results
+
+    def screen(
+        self, results: Sequence[dict[str, Any]], alpha: float | None = None, prevalence: float | None = None
+    ) -> dict[str, Any]:
+        """Judge many documents together: see `MvhDetectPipeline.screen`."""
+        return self.pipeline.screen(results, alpha, prevalence)
+
+    def __repr__(self) -> str:
+        return f"Detector({self.pipeline.model.config.name!r})"
+
+
+def load_detector(model: str | Path | None = None, *, trust_remote_code: bool = True, **options: Any) -> Detector:
+    """Load a detector from a folder or the Hub.
+
+    Args:
+        model: Folder or Hub name of a checkpoint; the detector shipped with the sources by default.
+        trust_remote_code: Whether code that came with the checkpoint may run; checkpoints of `mvh` need it.
+        **options: Handed to `transformers.pipeline`, e.g. `device`, `revision`, or the pipeline's own such as `alpha`.
+
+    Raises:
+        ValueError: If no model is named and none was shipped with this installation.
+    """
+    if model is None:
+        if not SHIPPED.is_dir():
+            raise ValueError(f"Name a model: this installation of mvh came without the detector {SHIPPED.name}.")
+        model = SHIPPED
+    loaded: Any = pipeline(TASK, model=str(model), trust_remote_code=trust_remote_code, **options)  # type: ignore[call-overload]  # our own task
+    return Detector(loaded)
+
+
+def _with_texts(results: Any, texts: Any) -> Iterator[Result]:
+    for index, (result, text) in enumerate(zip(results, texts, strict=False), 1):
+        yield Result(result, text if isinstance(text, str) else "", f"text {index}")

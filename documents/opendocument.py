@@ -1,0 +1,87 @@
+"""An OpenDocument text (odt) -> paragraphs in order, without comments and tracked deletions.
+
+Page numbers are those of the soft page breaks that the office program wrote; a file without them knows none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mvh.documents.blocks import Block, paragraph
+from mvh.documents.limits import LIMITS, Limits, refuse_long
+from mvh.documents.packed import open_parts, parse, part_bytes
+
+TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
+OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
+LEFT_OUT = {f"{OFFICE}annotation", f"{OFFICE}annotation-end", f"{TEXT}tracked-changes", f"{TEXT}note-citation"}
+PARAGRAPHS = (f"{TEXT}p", f"{TEXT}h")
+MOST_SPACES = 1_000  # one element may ask for any number of spaces
+
+
+def odt_blocks(path: Path, limits: Limits = LIMITS) -> tuple[list[Block], int | None]:
+    """Paragraphs of an odt and the number of its pages, where they are known.
+
+    Raises:
+        ValueError: If the file is damaged, hostile or encrypted.
+    """
+    with open_parts(path, limits) as archive:
+        if b"encryption-data" in (part_bytes(archive, "META-INF/manifest.xml") or b""):
+            raise ValueError("is encrypted; save a copy without a password.")
+        content = part_bytes(archive, "content.xml")
+    if content is None:
+        raise ValueError("is a zip archive without content.xml, so no OpenDocument text.")
+    walk = _Walk(limits)
+    walk.over(parse(content, "content.xml"))
+    if not walk.breaks:
+        return [replace(block, page=None) for block in walk.blocks], None
+    return walk.blocks, walk.breaks + 1
+
+
+class _Walk:
+    """Goes through the elements in order without recursion and collects paragraphs."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits, self.blocks, self.breaks, self.length = limits, list[Block](), 0, 0
+        self.open: list[list[tuple[int, str]]] = []  # (page, text) of the paragraphs that are open, inmost last
+
+    def over(self, root: Any) -> None:
+        from lxml import etree
+
+        walk = etree.iterwalk(root, events=("start", "end", "comment", "pi"))
+        for event, element in walk:
+            if event == "start" and element.tag in LEFT_OUT:
+                walk.skip_subtree()
+            elif event == "start":
+                self.start(element)
+            elif element.tag in PARAGRAPHS:
+                self.blocks += paragraph(self.open.pop(), *_kind(element))
+            if event != "start":
+                self.say(element.tail)
+
+    def start(self, element: Any) -> None:
+        tag = element.tag
+        if tag in PARAGRAPHS:
+            self.open.append([])
+        elif tag == f"{TEXT}soft-page-break":
+            self.breaks += 1
+        elif tag == f"{TEXT}s":
+            count = element.get(f"{TEXT}c", "1")
+            self.say(" " * (min(int(count), MOST_SPACES) if count.isdigit() and len(count) < 9 else 1))
+        elif tag in (f"{TEXT}tab", f"{TEXT}line-break"):
+            self.say("\t" if tag == f"{TEXT}tab" else "\n")
+        self.say(element.text)
+
+    def say(self, text: str | None) -> None:
+        if text and self.open:
+            self.length += len(text)
+            refuse_long(self.length, self.limits)
+            self.open[-1].append((self.breaks + 1, text))
+
+
+def _kind(element: Any) -> tuple[str, int | None]:
+    if element.tag == f"{TEXT}h":
+        level = element.get(f"{TEXT}outline-level", "")
+        return "heading", int(level) if level.isdigit() else None
+    return ("code" if "Preformatted" in element.get(f"{TEXT}style-name", "") else "body"), None

@@ -1,0 +1,154 @@
+"""A PDF -> lines in reading order with their pages: hyphens at line ends joined, running heads and feet marked.
+
+pypdfium2 reads text without drawing a page, so images are never unpacked, and scripts in the file are never run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mvh.documents.blocks import Block
+from mvh.documents.columns import Box, reading_order, same_line
+from mvh.documents.limits import LIMITS, Limits, refuse_long
+
+PASSWORD_NEEDED = 4  # PDFium's FPDF_ERR_PASSWORD
+EDGE_LINES = 2  # lines at either end of a page that may be a running head or foot
+SOFT_HYPHEN = "\x02"  # what PDFium gives for a hyphen at the end of a line; also U+FFFE, and then the lines are one
+LINE_END_HYPHEN = re.compile(r"([^\W\d_]+)(?:\x02[ \t]*\n?|[-\u2010\u00ad][ \t]*\n)[ \t]*([^\W\d_]+)")
+
+
+def pdf_blocks(path: Path, limits: Limits = LIMITS) -> tuple[list[Block], int, list[int], list[str]]:
+    """Lines of a PDF, the number of its pages, the pages that are images without text, and notes.
+
+    Raises:
+        ValueError: If the file is encrypted, damaged, or has more pages or text than the limits allow.
+    """
+    import pypdfium2
+
+    try:
+        document = pypdfium2.PdfDocument(path)
+    except pypdfium2.PdfiumError as error:
+        if getattr(error, "err_code", None) == PASSWORD_NEEDED:
+            raise ValueError("is encrypted and opens with a password only; save a copy without one.") from error
+        raise ValueError("is damaged or truncated: no PDF reader can open it.") from error
+    try:
+        if len(document) > limits.pages:
+            raise ValueError(f"has {len(document):,} pages; at most {limits.pages:,} are read.")
+        texts: list[str] = []
+        scanned, broken, reordered, length = [], [], [], 0
+        for number in range(1, len(document) + 1):
+            try:
+                page = document[number - 1]
+                text, moved = _page_text(page)
+                image = not text.strip() and _has_image(page)
+                page.close()
+            except pypdfium2.PdfiumError:
+                text, moved, image = "", False, False
+                broken.append(number)
+            length += len(text)
+            refuse_long(length, limits)
+            texts.append(text)
+            scanned += [number] if image else []
+            reordered += [number] if moved else []
+        notes = _notes(path, texts, broken, reordered)
+        return mark_running(lines_of(texts)), len(document), scanned, notes
+    finally:
+        document.close()
+
+
+def lines_of(pages: Sequence[str]) -> list[Block]:
+    """Lines of page texts, with hyphens at line ends joined."""
+    joined = "\f".join(pages)
+    words = Counter(re.findall(r"[^\W\d_]+(?:-[^\W\d_]+)*", joined.lower()))
+
+    def join(match: re.Match[str]) -> str:
+        first, second = match[1], match[2]
+        kept = words[f"{first}-{second}".lower()] > words[f"{first}{second}".lower()]  # spelt with a hyphen elsewhere
+        return f"{first}{'-' if kept else ''}{second}"
+
+    blocks = []
+    for number, page in enumerate(joined.split("\f"), start=1):
+        text = LINE_END_HYPHEN.sub(join, page).replace(SOFT_HYPHEN, "-")
+        blocks += [Block(f"{line.rstrip()}\n", page=number) for line in text.split("\n") if line.strip()]
+    return blocks
+
+
+def mark_running(blocks: Sequence[Block]) -> list[Block]:
+    """Mark heads and feet: lines at the edge of a page that stand, figures aside, on three pages and a fifth of all."""
+    by_page: dict[int | None, list[int]] = {}
+    for index, block in enumerate(blocks):
+        by_page.setdefault(block.page, []).append(index)
+    edges = [index for lines in by_page.values() for index in {*lines[:EDGE_LINES], *lines[-EDGE_LINES:]}]
+    seen = Counter((blocks[index].page, _shape(blocks[index].text)) for index in edges)
+    pages = Counter(shape for _, shape in seen)
+    least = max(3, len(by_page) / 5)
+    running = {index for index in edges if pages[_shape(blocks[index].text)] >= least}
+    return [replace(block, kind="running") if index in running else block for index, block in enumerate(blocks)]
+
+
+def _shape(line: str) -> str:
+    """A line with figures and roman page numbers made equal."""
+    bare = " ".join(line.split()).casefold()
+    return "#" if re.fullmatch(r"[-–— ]*[ivxlc]+[-–— ]*", bare) else re.sub(r"\d+", "#", bare)
+
+
+def _page_text(page: Any) -> tuple[str, bool]:
+    """The text of a page, lines ended by newlines, and whether its order was made anew."""
+    textpage = page.get_textpage()
+    try:
+        text = _clean(textpage.get_text_range())
+        count = textpage.count_rects()
+        boxes: list[Box] = [textpage.get_rect(index) for index in range(min(count, 5_000))]
+        order = reading_order(boxes) if count <= 5_000 else None
+        if order is None:
+            return text, False
+        parts = [""]
+        for before, index in zip([None, *order], order, strict=False):
+            gap = "" if before is None else " " if same_line(boxes[before], boxes[index]) else "\n"
+            parts.append(gap + _clean(textpage.get_text_bounded(*boxes[index])).strip("\n"))
+        return "".join(parts), True
+    finally:
+        textpage.close()
+
+
+def _clean(text: str) -> str:
+    """Line ends as newlines; no form feeds (ours separate pages), nulls or lone surrogates."""
+    text = (
+        text.replace("\r\n", "\n")
+        .replace("\r", "\n")
+        .replace("\f", "\n")
+        .replace("\0", "")
+        .replace("\ufffe", SOFT_HYPHEN)
+    )
+    return re.sub("[\ud800-\udfff\uffff]", "\ufffd", text)
+
+
+def _has_image(page: Any) -> bool:
+    from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE
+
+    return next(iter(page.get_objects(filter=[FPDF_PAGEOBJ_IMAGE], max_depth=3)), None) is not None
+
+
+def _notes(path: Path, texts: Sequence[str], broken: list[int], reordered: list[int]) -> list[str]:
+    notes = []
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 2048))
+        if b"%%EOF" not in file.read():
+            notes.append("The end of the file is missing, so it may be truncated; what is left was read.")
+    if broken:
+        notes.append(f"{len(broken)} pages are damaged and were not read (the first is page {broken[0]}).")
+    if reordered:
+        notes.append(f"{len(reordered)} pages are written across two columns; they were put into reading order.")
+    text = "".join(texts)
+    odd = len(re.findall(r"[\x01\x03-\x08\x0e-\x1f\ufffd\ue000-\uf8ff]", text))
+    if odd * 10 > len(text):
+        notes.append(
+            f"{odd / len(text):.0%} of the characters stand for no letter: the file's fonts do not say which, and the text "
+            "read is not what a reader sees."
+        )
+    return notes

@@ -1,0 +1,281 @@
+"""`mvh detect`: what a person, a script and a table get, and that nothing finished is lost."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import docx
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+from transformers import pipeline
+
+from mvh.cli import __main__ as cli
+from mvh.cli import run as running
+from mvh.cli.terminal import progress_console
+from mvh.cli.words import plain, quote, together
+
+from .conftest import make_text, write_jsonl
+from .test_documents import bare_docx, column, simple_pdf, write_pdf
+
+HUMAN, MACHINE = make_text(0, 60, seed=1), make_text(1, 60, seed=2)
+
+
+@pytest.fixture
+def detect(detector, capsys):
+    """Run the command on the toy detector: exit status, stdout, stderr."""
+
+    def call(*words: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        status = cli.main(["detect", *map(str, words), "--model", str(detector)])
+        return status, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def texts(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for name, text in (("human.txt", HUMAN), ("machine.md", MACHINE)):
+        (folder / name).write_text(text)
+    return folder
+
+
+def lines(out: str) -> list[dict]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_json_is_the_result_of_the_pipeline_with_the_file(detect, detector, texts):
+    status, out, _ = detect(texts / "human.txt", texts / "machine.md", "--json", "--alpha", 0.1, "--correction", "holm")
+    results = lines(out)
+    expected = pipeline("mvh-detect", model=str(detector), trust_remote_code=True)(
+        [HUMAN, MACHINE], alpha=0.1, correction="holm"
+    )
+    assert status == 0 and [result["file"] for result in results] == [
+        str(texts / n) for n in ("human.txt", "machine.md")
+    ]
+    for result, right in zip(results, expected, strict=True):
+        assert {key for key in result if key not in right} == {"file", "read"}
+        for key in right.keys() - {"segments", "passages", "margin", "score"}:
+            assert result[key] == right[key], key
+        assert result["margin"] == pytest.approx(right["margin"], abs=1e-4)
+        assert [p["start"] for p in result["passages"]] == [p["start"] for p in right["passages"]]
+    assert [result["label"] for result in results] == ["human", "machine"]
+
+
+def test_a_person_reads_a_verdict_its_error_rate_and_pages(detect, tmp_path):
+    words = MACHINE.split()[:30]
+    pages = [column(60, [" ".join(words[at : at + 10]) for at in range(0, 30, 10)]) for _ in range(2)]
+    status, out, err = detect(write_pdf(tmp_path / "essay.pdf", pages), "--vote", "calibrated")
+    assert status == 0 and "essay.pdf" in out and "2 pages" in out and "MACHINE" in out
+    assert "in 100 human texts" in out and "A flag is no proof" in out and "pages 1-2" in out
+    _, out, _ = detect(tmp_path / "essay.pdf", "--json", "--with-text")
+    (result,) = lines(out)
+    assert result["passages"][0]["pages"] == [1, 2] and result["read"]["pages"] == 2
+    assert result["text"].split() == words * 2
+
+
+def test_a_folder_is_judged_together_and_bad_files_cost_themselves_only(detect, texts, tmp_path):
+    for index in range(20):
+        (texts / f"more-{index}.txt").write_text(make_text(0, 30, seed=index))
+    (texts / "binary.txt").write_bytes(bytes(range(256)))
+    (texts / "broken.pdf").write_bytes(b"%PDF-1.4 and no more")
+    bare_docx(texts / "bomb.docx", "a" * 50_000_000)
+    status, out, err = detect(texts, "--prevalence", 0.2, "--html", tmp_path / "report.html")
+    assert status == 1 and err.count("cannot be read") == 3 and "zip bombs" in err
+    assert "of 22 documents are flagged one by one" in out and "1.1 would be" in out and "are innocent" in out
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "more-19.txt" in page and "human.txt" in page
+    status, out, err = detect(texts, "--json")
+    results = lines(out)
+    assert len(results) == 25 and sum("error" in result for result in results) == 3
+    assert len({frozenset(result.keys() - {"error", "read"}) for result in results}) == 1
+    assert "of 22 documents" in err and "Together" not in out
+
+
+def test_body_only_says_what_it_left_out(detect, tmp_path):
+    document = docx.Document()
+    document.add_paragraph(HUMAN)
+    document.add_heading("References", 1)
+    document.add_paragraph(MACHINE)
+    document.save(tmp_path / "a.docx")
+    status, out, _ = detect(tmp_path / "a.docx", "--body-only", "--json", "--with-text")
+    (result,) = lines(out)
+    assert status == 0 and result["text"].strip() == HUMAN and result["read"]["skipped_share"] > 0.4
+    assert "left out (references" in detect(tmp_path / "a.docx", "--body-only")[1]
+
+
+def test_standard_input(detect, tmp_path, monkeypatch):
+    with simple_pdf(tmp_path / "a.pdf").open("rb") as file:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file))
+        status, out, _ = detect("-", "--json")
+    (result,) = lines(out)
+    assert status == 0 and result["file"] == "-" and result["read"]["kind"] == "pdf"
+
+
+def test_an_address_and_an_absent_file_are_refused_beside_good_ones(detect, texts):
+    status, out, err = detect("https://example.org/a.pdf", texts / "human.txt", texts / "absent.txt")
+    assert status == 1 and "HUMAN" in out
+    assert "is an address, and only files are read" in err and "no such file" in err.lower()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "required"),
+        (["a.txt", "--alpha", "1.5"], "between 0 and 1"),
+        (["a.txt", "--correction", "sidak"], "invalid choice"),
+        (["a.txt", "--html", "absent/report.html"], "cannot be written"),
+        (["a.csv", "--html", "report.html"], "a table gets columns"),
+        (["a.txt", "--out", "b.csv"], "--out names the copy of one table"),
+        (["-", "-"], "read once"),
+    ],
+)
+def test_wrong_usage_is_status_2_before_anything_is_loaded(words, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["detect", *words])
+    assert stopped.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_a_model_that_is_none_is_one_sentence(capsys, texts):
+    assert cli.main(["detect", str(texts), "--model", "./absent"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: There is no checkpoint folder") and said.count("\n") == 1
+
+
+# --- tables ---
+
+
+def test_tables_get_columns(detect, tmp_path):
+    rows = [{"n": 1, "body": HUMAN}, {"n": 2, "body": MACHINE}, {"n": 3, "body": " "}]
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    with (tmp_path / "a.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["n", "body"])
+        writer.writeheader()
+        writer.writerows(rows)
+    names = [tmp_path / f"a.{suffix}" for suffix in ("jsonl", "parquet", "csv")]
+    status, out, err = detect(*names, "--text-column", "body")
+    assert status == 1 and err.count("3 rows judged (1 of them without a text") == 3 and "of 9 documents" in out
+    assert not list(tmp_path.glob("*.part"))
+    for found in (
+        lines((tmp_path / "a.mvh.jsonl").read_text()),
+        pq.read_table(tmp_path / "a.mvh.parquet").to_pylist(),
+        list(csv.DictReader((tmp_path / "a.mvh.csv").open(newline=""))),
+    ):
+        assert [row["label"] or None for row in found] == ["human", "machine", None]
+        assert [str(row["n"]) for row in found] == ["1", "2", "3"] and found[2]["error"].startswith("The text is blank")
+        passages = found[1]["passages"] if isinstance(found[1]["passages"], list) else json.loads(found[1]["passages"])
+        assert passages and passages[0]["end"] <= len(MACHINE)
+
+
+def test_an_interrupted_table_keeps_the_rows_it_finished(detect, tmp_path, monkeypatch):
+    path = write_jsonl(tmp_path / "a.jsonl", [{"text": HUMAN, "n": n} for n in range(5)])
+    real, calls = running.added_columns, iter([False, False, True])
+
+    def interrupted(result):
+        if next(calls):
+            signal.raise_signal(signal.SIGINT)
+        return real(result)
+
+    monkeypatch.setattr(running, "added_columns", interrupted)
+    status, _, err = detect(path)
+    assert status == 130 and "The 2 rows that were finished" in err
+    assert [row["n"] for row in lines((tmp_path / "a.mvh.jsonl.part").read_text())] == [0, 1]
+    assert not (tmp_path / "a.mvh.jsonl").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files there")
+def test_a_full_disk_is_a_sentence(detect, texts, tmp_path):
+    import resource
+
+    assert detect(texts / "human.txt")[0] == 0  # whatever is cached on first use is there
+    path = write_jsonl(tmp_path / "a.jsonl", [{"text": HUMAN, "n": n} for n in range(60)])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, before[1]))
+    try:
+        status, _, err = detect(path, "--out", tmp_path / "out.jsonl")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert status == 1 and "error: " in err and "File too large" in err and "out.jsonl.part" in err
+    assert not (tmp_path / "out.jsonl").exists() and (tmp_path / "out.jsonl.part").stat().st_size == 16_384
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_output_that_cannot_be_written_is_status_1(detect, texts):
+    with contextlib.suppress(OSError), open("/dev/full", "w") as full:
+        with contextlib.redirect_stdout(full):
+            status, _, err = detect(texts, "--json")
+        assert status == 1 and "No space left on device" in err
+
+
+class InterruptedReader(io.StringIO):
+    """Standard output whose reader presses Ctrl-C when the first line has come."""
+
+    def write(self, text: str) -> int:
+        size = super().write(text)
+        if text == "\n" and self.getvalue().count("\n") == 1:
+            signal.raise_signal(signal.SIGINT)
+        return size
+
+
+def test_ctrl_c_keeps_what_was_printed(detect, tmp_path):
+    for index in range(3):
+        (tmp_path / f"{index}.txt").write_text(
+            make_text(index % 2, 20_000, seed=index)
+        )  # each fills a window of segments
+    with contextlib.redirect_stdout(InterruptedReader()) as out:
+        status, _, err = detect(tmp_path, "--json", "--html", tmp_path / "report.html")
+    (result,) = lines(out.getvalue())
+    assert status == 130 and "Interrupted; 1 documents were finished" in err and result["segments"]
+    assert "0.txt" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_ctrl_c_of_a_process(detector, tmp_path):
+    for index in range(20):
+        (tmp_path / f"{index:02}.txt").write_text(make_text(index % 2, 20_000, seed=index))
+    simple_pdf(tmp_path / "a.pdf")  # so that the process that reads runs as well
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mvh.cli", "detect", str(tmp_path), "--json", "--model", str(detector)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    first = process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    rest, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Interrupted" in err and "Traceback" not in err
+    assert all(result["segments"] for result in lines(first + rest)) and len(lines(first + rest)) < 21
+
+
+def test_progress_shows_where_somebody_looks_and_never_in_json():
+    terminal, pipe = Console(force_terminal=True, file=io.StringIO()), Console(file=io.StringIO())
+    assert progress_console(terminal, json=False) is terminal
+    assert progress_console(terminal, json=True) is None
+    assert progress_console(pipe, json=False) is None, "stderr of a test is no terminal"
+
+
+# --- words ---
+
+
+def test_words_from_outside_cannot_steer_a_terminal():
+    assert "\x1b" not in plain("a\x1b[31mred\u202e") and plain("наука 中文 é\n") == "наука 中文 é "
+    assert (
+        quote("a" * 30 + " " + "b" * 1000, 0, 1031).startswith("a" * 30) and len(quote("x y " * 9999, 0, 39996)) < 110
+    )
+
+
+def test_the_innocent_are_named():
+    batch = {
+        "documents": 200, "flagged_alone": [0] * 29, "flagged_together": [0] * 12,
+        "expected_false_alarms": 10.0, "prevalence": 0.1, "innocent_share": 9 / 29,
+    }  # fmt: skip
+    said = together(batch)
+    assert "29 of 200" in said and "10.0 would be" in said and "31% of those" in said
