@@ -1,4 +1,4 @@
-"""MvhForSequenceClassification: encoder -> pooling ++ features -> three-layer GELU head -> two logits.
+"""MvhForSequenceClassification: encoder -> pooling ++ features -> GELU head -> two logits.
 
 Letters in shape comments: B segments, T tokens, H hidden size of the backbone, F handcrafted features, C classes.
 """
@@ -17,24 +17,29 @@ from .configuration_mvh import MvhConfig
 
 
 class MvhHead(nn.Module):
-    """Three fully connected layers with GELU, dropout before each (article, "Дообучение модели")."""
+    """Fully connected layers with GELU between them, dropout before each.
+
+    The article's head has three (two widths, "Дообучение модели"); without widths it is the one linear layer of BERT's
+    usual classifier.
+    """
 
     def __init__(self, inputs: int, widths: list[int], classes: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        self.dense1 = nn.Linear(inputs, widths[0])
-        self.dense2 = nn.Linear(widths[0], widths[1])
-        self.out = nn.Linear(widths[1], classes)
+        self.hidden = [f"dense{number}" for number in range(1, len(widths) + 1)]
+        for name, before, after in zip(self.hidden, [inputs, *widths], widths, strict=False):
+            setattr(self, name, nn.Linear(before, after))
+        self.out = nn.Linear([inputs, *widths][-1], classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, H + F) -> (B, C)."""
-        x = nn.functional.gelu(self.dense1(self.dropout(x)))  # (B, widths[0])
-        x = nn.functional.gelu(self.dense2(self.dropout(x)))  # (B, widths[1])
+        for name in self.hidden:
+            x = nn.functional.gelu(getattr(self, name)(self.dropout(x)))  # (B, width)
         return self.out(self.dropout(x))  # (B, C)
 
 
 class MvhForSequenceClassification(PreTrainedModel):
-    """Scores one segment of text: any AutoModel text encoder under a three-layer head.
+    """Scores one segment of text: any AutoModel text encoder under a head of fully connected layers.
 
     `forward` returns a `SequenceClassifierOutput` with `logits` of shape (B, C), the null class first; the margin used
     by every decision is `logits[:, 1] - logits[:, 0]`.
@@ -161,7 +166,7 @@ class MvhForSequenceClassification(PreTrainedModel):
         return self.encoder.get_input_embeddings()
 
     def _join_features(self, pooled: torch.Tensor, features: torch.Tensor | None) -> torch.Tensor:
-        """(B, H) and (B, F) -> (B, H + F), features scaled by the config's statistics."""
+        """(B, H) and (B, F) -> (B, H + F), features scaled by the config's statistics, at most ten deviations."""
         wanted, given = len(self.config.feature_names), 0 if features is None else features.shape[-1]
         if wanted != given:
             raise ValueError(f"The config names {wanted} handcrafted features, and {given} were given.")
@@ -169,7 +174,10 @@ class MvhForSequenceClassification(PreTrainedModel):
             return pooled
         mean = features.new_tensor(self.config.feature_mean)  # (F,)
         std = features.new_tensor(self.config.feature_std)  # (F,)
-        return torch.cat([pooled, ((features - mean) / std).to(pooled.dtype)], dim=-1)
+        scaled = ((features - mean) / std).clamp(
+            -10, 10
+        )  # (B, F); a feature that training hardly saw must not decide alone
+        return torch.cat([pooled, scaled.to(pooled.dtype)], dim=-1)
 
     def _drop_pooler(self) -> None:
         """Remove BERT's and XLM-R's pooler: the head never reads it, and its weights would never get a gradient."""

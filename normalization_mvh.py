@@ -6,8 +6,9 @@ In training corpora they give the label away, so they are folded before training
 
 Every step is a function text -> edits, where an edit `(start, end, replacement)` says what to put in place of
 `text[start:end]`; edits are sorted and disjoint. Steps run in the order of `STEPS`, each on the result of the one
-before. A step leaves a list of breakpoints behind, and `NormalizedText.to_original` walks these lists backwards: no
-array has one entry per character, so a text of ten megabytes costs seconds and a few times its own size.
+before; those of `OPTIONAL_STEPS` run only where they are named. A step leaves a list of breakpoints behind, and
+`NormalizedText.to_original` walks these lists backwards: no array has one entry per character, so a text of ten
+megabytes costs seconds and a few times its own size.
 
 Normalising twice changes nothing on ordinary text. Some nests need a second pass, since the first one uncovers what the
 second one folds: a list number or mark within another at the very start of a text (`1. ` alone above `Word`), an image
@@ -26,6 +27,7 @@ from functools import lru_cache
 from html import unescape
 
 from .homoglyphs_mvh import LETTER, Edit, homoglyphs
+from .removal_mvh import stop_words, symbols
 
 NORMALIZER_VERSION = "1"
 
@@ -323,6 +325,8 @@ STEPS: dict[str, Callable[[str], list[Edit]]] = {
     "wrapping": wrapping,
     "punctuation": punctuation,
 }
+OPTIONAL_STEPS: dict[str, Callable[[str], list[Edit]]] = {"stop_words": stop_words, "symbols": symbols}
+ALL_STEPS = STEPS | OPTIONAL_STEPS
 
 
 @dataclass(frozen=True)
@@ -388,9 +392,9 @@ def _check(text: str, steps: Sequence[str]) -> Iterator[Callable[[str], list[Edi
     if not isinstance(text, str):
         raise TypeError(f"Only str can be normalised, and this is {type(text).__name__}.")
     for name in steps:
-        if name not in STEPS:
-            raise ValueError(f"The normalisation step {name!r} is unknown; the steps are {', '.join(STEPS)}.")
-    return (STEPS[name] for name in steps)
+        if name not in ALL_STEPS:
+            raise ValueError(f"The normalisation step {name!r} is unknown; the steps are {', '.join(ALL_STEPS)}.")
+    return (ALL_STEPS[name] for name in steps)
 
 
 def normalize(text: str, steps: Sequence[str] = tuple(STEPS)) -> NormalizedText:
@@ -398,7 +402,7 @@ def normalize(text: str, steps: Sequence[str] = tuple(STEPS)) -> NormalizedText:
 
     Args:
         text: Any string, lone surrogates included.
-        steps: Names from `STEPS`, run in the order given.
+        steps: Names from `STEPS` and `OPTIONAL_STEPS`, run in the order given.
 
     Returns:
         The normalised text (possibly empty) with the map back to `text`.

@@ -124,7 +124,7 @@ def test_features_are_scaled_and_joined():
     ("fields", "message"),
     [
         ({"pooling": "max"}, "'max'"),
-        ({"head_widths": [3]}, r"\[3\]"),
+        ({"head_widths": [3, 0]}, r"\[3, 0\]"),
         ({"head_dropout": 1.0}, "1.0"),
         ({"context_tokens": 300}, "300"),
         ({"alpha": 5}, "got 5"),

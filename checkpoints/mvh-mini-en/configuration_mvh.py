@@ -7,8 +7,8 @@ from typing import Any
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
 from .corrections_mvh import CORRECTIONS, known
-from .features_mvh import FEATURES
-from .normalization_mvh import STEPS
+from .features_mvh import check_feature_data, expand_features
+from .normalization_mvh import ALL_STEPS
 from .pvalues_mvh import P_VALUES
 from .voting_mvh import VOTES, check_alpha
 
@@ -27,14 +27,16 @@ class MvhConfig(PretrainedConfig):
     Args:
         backbone_config: Config (or its dict) of any AutoModel text encoder; mDeBERTa-v3-base's shape by default.
         pooling: "cls" takes the first token's hidden state, "mean" averages over the tokens.
-        head_widths: Widths of the first two of the head's three fully connected layers.
+        head_widths: Widths of the head's hidden layers (GELU), the article's two by default; empty for one linear layer.
         head_dropout: Dropout before each layer of the head, in [0, 1).
         core_tokens: Tokens a segment is responsible for.
         context_tokens: Tokens of left context shown beside the core, in [0, core_tokens].
-        normalization: Names of the normalisation steps, in order; None for all of them.
-        feature_names: Handcrafted features joined to the pooled state, in order; empty for none.
+        normalization: Names of the normalisation steps, in order; None for all that are on by default.
+        feature_names: Handcrafted features joined to the pooled state, or groups of them (kept as the features they
+            hold), in order; empty for none.
         feature_mean: Mean of each feature on the training segments.
         feature_std: Standard deviation of each feature on the training segments, positive.
+        feature_data: What the groups "spelling" and "register" need, as `fit_features.fit_feature_data` makes it; or None.
         calibration: Calibration scores as packed by `calibration_mvh.encode_calibration`, or None.
         alpha: Level of the tests, in (0, 1).
         correction: Correction over the segments of a document: "bh", "by", "holm" or "none".
@@ -56,7 +58,7 @@ class MvhConfig(PretrainedConfig):
         self,
         backbone_config: PretrainedConfig | dict[str, Any] | None = None,
         pooling: str = "cls",
-        head_widths: list[int] | tuple[int, int] = (512, 256),
+        head_widths: list[int] | tuple[int, ...] = (512, 256),
         head_dropout: float = 0.1,
         core_tokens: int = 256,
         context_tokens: int = 50,
@@ -64,6 +66,7 @@ class MvhConfig(PretrainedConfig):
         feature_names: list[str] | None = None,
         feature_mean: list[float] | None = None,
         feature_std: list[float] | None = None,
+        feature_data: dict[str, Any] | None = None,
         calibration: dict[str, Any] | None = None,
         alpha: float = 0.05,
         correction: str = "bh",
@@ -79,9 +82,10 @@ class MvhConfig(PretrainedConfig):
         self.core_tokens = core_tokens
         self.context_tokens = context_tokens
         self.normalization = normalization
-        self.feature_names = list(feature_names or [])
+        self.feature_names = expand_features(feature_names or [])
         self.feature_mean = list(feature_mean or [0.0] * len(self.feature_names))
         self.feature_std = list(feature_std or [1.0] * len(self.feature_names))
+        self.feature_data = feature_data
         self.calibration = calibration
         self.alpha = alpha
         self.correction = correction
@@ -105,9 +109,8 @@ class MvhConfig(PretrainedConfig):
         if self.p_values is not None:
             known("p_values", self.p_values, P_VALUES)
         for step in self.normalization or []:
-            known("A step of normalization", step, STEPS)
-        for name in self.feature_names:
-            known("A feature", name, FEATURES)
+            known("A step of normalization", step, ALL_STEPS)
+        check_feature_data(self.feature_names, self.feature_data)
         longest = self.core_tokens + self.context_tokens + 2  # with [CLS] and [SEP]
         positions = getattr(self.backbone_config, "max_position_embeddings", None)
         absolute = getattr(self.backbone_config, "model_type", "") in ABSOLUTE_POSITIONS
@@ -115,8 +118,8 @@ class MvhConfig(PretrainedConfig):
             raise ValueError(f"A segment has up to {longest} tokens and the backbone reads only {positions}.")
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {POOLINGS}, got {self.pooling!r}.")
-        if len(self.head_widths) != 2 or min(self.head_widths) < 1:
-            raise ValueError(f"head_widths must be two positive widths, got {self.head_widths}.")
+        if any(not isinstance(width, int) or width < 1 for width in self.head_widths):
+            raise ValueError(f"head_widths must be positive whole numbers, got {self.head_widths}.")
         if not 0.0 <= self.head_dropout < 1.0:
             raise ValueError(f"head_dropout must lie in [0, 1), got {self.head_dropout}.")
         if self.core_tokens < 1 or not 0 <= self.context_tokens <= self.core_tokens:

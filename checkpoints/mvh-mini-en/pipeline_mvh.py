@@ -144,9 +144,9 @@ class MvhDetectPipeline(ChunkPipeline):
                 "is_last": index == len(segments) - 1,
             }
             if config.feature_names:
-                item["features"] = torch.from_numpy(compute_features(segment.text, config.feature_names))[
-                    None
-                ]  # (1, F)
+                item["features"] = torch.from_numpy(
+                    compute_features(segment.text, config.feature_names, config.feature_data)
+                )[None]  # (1, F)
             yield item
 
     def _forward(self, input_tensors: dict[str, Any], precision: str = "float32") -> dict[str, Any]:

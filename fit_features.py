@@ -1,0 +1,95 @@
+"""Training segments -> the data that handcrafted features need besides their text: a dictionary, a register classifier.
+
+Called by `mvh.train` with the training role alone, so that nothing of a held-out text is in it. What comes out is plain
+JSON and travels in the config as `feature_data`; see `mvh.features_mvh` and `mvh.lexicon_mvh`.
+
+The document type of a training text follows from the name of its source (`REGISTER_OF`): nobody has annotated it. The
+classifier is a multinomial logistic regression on the statistics that need no data; it learns from human and machine
+texts alike, so that the type says as little as possible about the author.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from mvh.features_mvh import GROUPS, NEEDS, compute_features, expand_features
+from mvh.lexicon_mvh import build_lexicon
+
+REGISTER_OF: dict[str, re.Pattern[str]] = {  # type -> sources that hold texts of it
+    "academic": re.compile("arxiv|academic|peerread|pubmed|ru_science|technical|medicaltext", re.IGNORECASE),
+    "reference": re.compile("wiki|education", re.IGNORECASE),
+    "news": re.compile("news|xsum|sports$", re.IGNORECASE),
+    "official": re.compile("legal|government|finance|business", re.IGNORECASE),
+    "fiction": re.compile("creative|literature|writing|story", re.IGNORECASE),
+    "informal": re.compile("yelp|review|qa|medicine|reddit|personal|online|eli5", re.IGNORECASE),
+}
+INPUT_GROUPS = ("lexical", "sentences", "readability", "wording", "punctuation", "characters")
+MIN_TEXTS = 20  # of a type
+MAX_TEXTS = 20_000  # the classifier has few weights: more texts change nothing
+
+
+def register_of(source: str) -> str | None:
+    """The document type that a source's name tells, None where it tells none."""
+    return next((name for name, pattern in REGISTER_OF.items() if pattern.search(source)), None)
+
+
+def fit_register(texts: Sequence[str], sources: Sequence[str]) -> dict[str, Any]:
+    """A linear classifier of document types, as `features_mvh.Reading.registers` reads it.
+
+    Args:
+        texts: Normalised segments.
+        sources: The source of each.
+
+    Raises:
+        ValueError: If the sources tell fewer than two types with `MIN_TEXTS` texts each.
+    """
+    kinds = [register_of(source) for source in sources]
+    counts = Counter(kind for kind in kinds if kind is not None)
+    classes = sorted(name for name, n in counts.items() if n >= MIN_TEXTS)
+    if len(classes) < 2:
+        raise ValueError(
+            f"The group 'register' needs training texts of two document types with {MIN_TEXTS} texts each, and the sources "
+            f"tell {dict(counts)}; leave the group out, or name the sources as REGISTER_OF reads them."
+        )
+    rows = [index for index, kind in enumerate(kinds) if kind in classes]
+    rows = rows[:: max(1, len(rows) // MAX_TEXTS)]
+    inputs = [name for group in INPUT_GROUPS for name in GROUPS[group]]
+    values = np.array([compute_features(texts[index], inputs) for index in rows], dtype=np.float64)  # (rows, inputs)
+    mean, std = values.mean(axis=0), values.std(axis=0)
+    std[std == 0] = 1.0
+    model = LogisticRegression(max_iter=1000, class_weight="balanced")
+    model.fit(np.clip((values - mean) / std, -5, 5), [kinds[index] for index in rows])
+    weights, bias = model.coef_, model.intercept_
+    if len(classes) == 2:  # scikit-learn keeps one row for two classes
+        weights, bias = np.vstack([np.zeros_like(weights), weights]), np.array([0.0, *bias])
+    table = {"mean": mean, "std": std, "weights": weights, "bias": bias}
+    return {
+        "inputs": inputs,
+        "classes": [str(name) for name in model.classes_],
+        **{name: np.round(array, 6).tolist() for name, array in table.items()},
+    }
+
+
+def fit_feature_data(
+    names: Sequence[str], texts: Sequence[str], sources: Sequence[str] | None = None
+) -> dict[str, Any] | None:
+    """Whatever the features named need, from the training segments; None where they need nothing.
+
+    Raises:
+        ValueError: If the texts are too few, or sources are needed and absent.
+    """
+    singles = set(expand_features(names))
+    data: dict[str, Any] = {}
+    if singles.intersection(NEEDS["lexicon"]):
+        data["lexicon"] = build_lexicon(texts)
+    if singles.intersection(NEEDS["register"]):
+        if sources is None:
+            raise ValueError("The group 'register' needs the source of every training text, and none is given.")
+        data["register"] = fit_register(texts, sources)
+    return data or None
