@@ -23,7 +23,7 @@ import shutil
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from tqdm import tqdm
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from mvh import homoglyphs_mvh, normalization_mvh, segmentation_mvh
+from mvh.dataset_builder.augment import Plan, augment_row, carry_out
 from mvh.dataset_builder.sampling import (
     ROLES,
     assign_roles,
@@ -166,6 +167,8 @@ def build_dataset(
     context_tokens: int = 50,
     strict: bool = False,
     progress: bool = True,
+    augment: Sequence[Plan] = (),
+    rewrites: str | Path | None = None,
 ) -> Path:
     """Build the dataset folder from one training file and, if given, one test file.
 
@@ -184,12 +187,15 @@ def build_dataset(
         context_tokens: Tokens of left context.
         strict: Raise at the first bad row instead of setting it aside in rejected.jsonl.
         progress: Show progress bars on stderr.
+        augment: What to do to machine texts of the training role before they are cut, see `augment.make_plans`; with
+            `strict` the first text that fails is raised.
+        rewrites: File that keeps finished translations and paraphrases; None is one in the user's cache folder.
 
     Returns:
         `out`, with `segments/`, `documents/`, README.md, manifest.json and rejected.jsonl.
 
     Raises:
-        ValueError: If a row is bad and `strict`, or the sample wanted cannot be drawn.
+        ValueError: If a row is bad and `strict`, the sample wanted cannot be drawn or an augmentation fails.
         FileExistsError: If `out` holds something already.
     """
     train, out, test = Path(train), Path(out), None if test is None else Path(test)
@@ -229,13 +235,21 @@ def build_dataset(
             one_label = size == 0 and test_documents is None  # nothing to balance: such a file measures false alarms
             chosen[test] = {row["id"]: "test" for row in (rows if one_label else balanced_sample(rows, size, seed))}
 
+        def read(ids: Iterable[str]) -> Iterator[dict[str, Any]]:
+            """The rows of the training file with these ids."""
+            for _, _, row in chosen_rows(train, dict.fromkeys(ids, "train"), pools[train].sha256, progress=False):
+                yield row
+
+        augmentations = carry_out(augment, sample, read, seed, rewrites, strict, progress)
         cutting = [inspect.getsource(room) for room in (homoglyphs_mvh, normalization_mvh, segmentation_mvh)]
         settings = [seed, documents, test_documents, core_tokens, context_tokens, cutting]
+        settings += [[augmentation.record() for augmentation in augmentations]] if augmentations else []
         build_id = hashlib.sha256(repr([settings, tokenizer_sha256(loaded), inputs]).encode()).hexdigest()[:8]
         writers = SplitWriters(folder, build_id)
         counts = {config: {split: Counter[tuple[str, str]]() for split in splits} for config in FEATURES}
         for path, split_by_id in chosen.items():
             for number, split, row in chosen_rows(path, split_by_id, pools[path].sha256, progress):
+                row = augment_row(row, augmentations) if split == "train" else row
                 try:
                     segments = segment_text(row["text"], loaded, core_tokens, context_tokens)
                 except ValueError as fault:  # a text of which the tokenizer keeps nothing
@@ -265,6 +279,7 @@ def build_dataset(
             "tokenizer": {"name": _public_name(loaded.name_or_path), "sha256": tokenizer_sha256(loaded)},
             "segmentation": {"core_tokens": core_tokens, "context_tokens": context_tokens},
             "normalizer": {"version": NORMALIZER_VERSION, "steps": list(STEPS)},
+            "augmentation": [augmentation.record() for augmentation in augmentations],
             "inputs": dict(zip(("train_file", "test_file"), inputs, strict=False)),
             "train_rows_dropped_for_test": dropped,
             "rejected": {file: dict(sorted(reasons.items())) for file, reasons in sorted(rejections.counts.items())},
