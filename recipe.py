@@ -13,6 +13,8 @@ import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
+from mvh.dataset_builder.augment import Plan, make_plans
+
 STORE_DTYPES = ("float32", "float16", "bfloat16")
 PLAIN_SCHEDULES = ("linear", "SchedulerType.LINEAR")  # the default of TrainingArguments: nobody asked for another
 
@@ -30,15 +32,24 @@ class ModelArguments:
 
     backbone: str = field(default="microsoft/mdeberta-v3-base", metadata={"help": "Hub name or folder of the encoder."})
     name: str = field(default="mvh", metadata={"help": "Name that results and the card give the detector."})
+    labels: list[str] = field(
+        default_factory=lambda: ["human", "machine"],
+        metadata={"help": "Names of label 0, the null class, and label 1."},
+    )
     pooling: str = field(default="cls", metadata={"help": "'cls' or 'mean'."})
-    head_widths: list[int] = field(default_factory=lambda: [512, 256], metadata={"help": "Two widths of the head."})
+    head_widths: list[int] = field(
+        default_factory=lambda: [512, 256],
+        metadata={"help": "Widths of the head's hidden layers; in a recipe [] is one linear layer."},
+    )
     head_dropout: float = field(default=0.1, metadata={"help": "Dropout before each layer of the head."})
     encoder_dropout: float | None = field(
         default=None, metadata={"help": "Hidden and attention dropout of the encoder."}
     )
     core_tokens: int = field(default=256, metadata={"help": "Tokens of a segment's core."})
     context_tokens: int = field(default=50, metadata={"help": "Tokens of left context."})
-    feature_names: list[str] = field(default_factory=list, metadata={"help": "Handcrafted features, in order."})
+    feature_names: list[str] = field(
+        default_factory=list, metadata={"help": "Handcrafted features or groups of them, in order."}
+    )
     lora_r: int = field(default=0, metadata={"help": "Rank of LoRA in the encoder; 0 trains all weights."})
     lora_alpha: int = field(default=16, metadata={"help": "Scale of LoRA."})
     lora_dropout: float = field(default=0.0, metadata={"help": "Dropout of LoRA."})
@@ -49,12 +60,16 @@ class ModelArguments:
         """Check what would otherwise fail after the training.
 
         Raises:
-            ValueError: If `store_dtype` is unknown or `head_widths` are not two widths.
+            ValueError: If `store_dtype` is unknown, `head_widths` are no positive widths or `labels` not two names.
         """
         if self.store_dtype not in STORE_DTYPES:
             raise ValueError(f"store_dtype must be one of {STORE_DTYPES}, got {self.store_dtype!r}.")
-        if not isinstance(self.head_widths, list) or len(self.head_widths) != 2:
-            raise ValueError(f"head_widths must be a list of two widths, got {self.head_widths!r}.")
+        widths = self.head_widths
+        if not isinstance(widths, list) or any(not isinstance(width, int) or width < 1 for width in widths):
+            raise ValueError(f"head_widths must be a list of positive widths, got {widths!r}.")
+        names = self.labels if isinstance(self.labels, list) else []
+        if len(names) != 2 or len(set(names)) != 2 or not all(isinstance(name, str) and name for name in names):
+            raise ValueError(f"labels must be two different names, the null class first, got {self.labels!r}.")
 
 
 @dataclass
@@ -70,6 +85,39 @@ class DataArguments:
         default=None, metadata={"help": "Folder made by mvh.dataset_builder, instead of files."}
     )
     strict: bool = field(default=False, metadata={"help": "Raise on a bad data row instead of setting it aside."})
+    translate: float = field(
+        default=0.0, metadata={"help": "Share of the English machine texts to train on that are put into Russian."}
+    )
+    translator: str = field(default="marian", metadata={"help": "'marian' or 'google'."})
+    translation_model: str | None = field(default=None, metadata={"help": "Hub name or folder for 'marian'."})
+    paraphrase: str = field(
+        default="none",
+        metadata={"help": "'every' (0 to 100 % of the sentences of each machine text), 'half' (50 to 100 % in half)."},
+    )
+    paraphraser: str = field(default="t5", metadata={"help": "Back-end of the paraphrase."})
+    paraphrase_model: str | None = field(default=None, metadata={"help": "Hub name or folder for 't5'."})
+    rewrites: str | None = field(
+        default=None, metadata={"help": "File that keeps finished translations and paraphrases."}
+    )
+
+    def __post_init__(self) -> None:
+        """Check the shares and names of the augmentations, see `augmentation_plans`."""
+        self.augmentation_plans()
+
+    def augmentation_plans(self) -> list[Plan]:
+        """What to do to the machine texts before they are cut.
+
+        Raises:
+            ValueError: If `translate` is no share, or a method or back-end is unknown.
+        """
+        return make_plans(
+            self.translate,
+            self.translator,
+            self.translation_model,
+            self.paraphrase,
+            self.paraphraser,
+            self.paraphrase_model,
+        )
 
 
 @dataclass

@@ -1,6 +1,11 @@
 """One detector on labelled files: predictions.jsonl, metrics.json and a small table in metrics.md.
 
     python -m mvh.score checkpoints/mvh-mini-en --data dev.jsonl --data ood.jsonl --out runs/score_mini
+    python -m mvh.score runs/toxic_bilstm --kind bilstm --data runs/toxic --out runs/score_bilstm
+
+Data are SemEval-shaped JSONL files or folders made by mvh.dataset_builder, of which the documents of "test" are read.
+A saved baseline (`--kind`, see mvh.fit_baseline) has no p-values: its verdict is the sign of its margin. Whatever a
+detector calls its labels, predictions and figures say "human" for its null class and "machine" for the other.
 
 Texts stream through the detector in file order, one line of predictions.jsonl each. AUROC and `tpr_at_fpr` run over all
 texts by margin; the decisions are the detector's verdicts at its alpha (or `--alpha`). "uncertain" stays in every
@@ -17,22 +22,27 @@ import shlex
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
 from tqdm import tqdm
 
-from mvh.audit_statistics import count_limits, flag_counts
+from mvh.audit.statistics import count_limits, flag_counts
 from mvh.dataset_builder.semeval import read_semeval
 from mvh.export import file_sha256, provenance
 from mvh.metrics import DECISIONS, HUMAN, detection_report, source_groups
+from mvh.pvalues_mvh import sigmoid
 
 logger = logging.getLogger(__name__)
 
 Rows = Iterable[dict[str, Any]]
 Scorer = Callable[[Iterator[str]], Iterator[dict[str, Any]]]
 
+DECISION_NAMES = ("human", "machine")  # of the null class and the other, in predictions and figures
+BASELINE_BATCH = 256  # texts a saved baseline is given at once
 CALL_OPTIONS = ("alpha", "correction", "vote", "p_values", "precision", "batch_size")
 
 
@@ -70,11 +80,47 @@ def open_checkpoint(name: str, options: dict[str, Any]) -> tuple[Scorer, dict[st
 
     return scorer, {
         "name": config.name,
+        "labels": [config.id2label[0], config.id2label[1]],
         "calibration": None if config.calibration is None else config.calibration["id"],
     }
 
 
-DETECTORS: dict[str, Callable[[str, dict[str, Any]], tuple[Scorer, dict[str, Any]]]] = {"checkpoint": open_checkpoint}
+def open_baseline(module: str, name: str, options: dict[str, Any]) -> tuple[Scorer, dict[str, Any]]:
+    """A saved baseline as a scorer; see `open_checkpoint`. Its verdict is class 1 where the margin is >= 0.
+
+    Args:
+        module: Module of the kind, with `load`.
+        name: Folder of the baseline.
+        options: Of them a baseline knows only `batch_size`.
+
+    Raises:
+        ValueError: If another option is given.
+    """
+    if unknown := [key for key, value in options.items() if value is not None and key != "batch_size"]:
+        raise ValueError(f"A saved baseline decides by the sign of its margin and has no option {unknown[0]!r}.")
+    model = import_module(module).load(Path(name))
+    size = options.get("batch_size") or BASELINE_BATCH
+    nothing = dict.fromkeys(("p_value", "alpha", "group", "group_documents"))
+
+    def scorer(texts: Iterator[str]) -> Iterator[dict[str, Any]]:
+        for batch in iter(lambda: list(islice(texts, size)), []):
+            for text, margin in zip(batch, model.margins(batch).tolist(), strict=True):
+                if text.strip():
+                    decision = "machine" if margin >= 0 else "human"
+                    found = {"margin": margin, "score": float(sigmoid(margin)), "decision": decision, "error": None}
+                else:
+                    error = {"type": "ValueError", "message": f"The text is blank: {len(text)} characters."}
+                    found = {"margin": None, "score": None, "decision": "uncertain", "error": error}
+                yield {**found, "segments": 1, **nothing}
+
+    return scorer, {"name": Path(name).name, "labels": list(model.labels), "calibration": None}
+
+
+DETECTORS: dict[str, Callable[[str, dict[str, Any]], tuple[Scorer, dict[str, Any]]]] = {
+    "checkpoint": open_checkpoint,
+    "naive_bayes": partial(open_baseline, "mvh.naive_bayes"),
+    "bilstm": partial(open_baseline, "mvh.bilstm"),
+}
 
 
 def predictions(rows: Rows, scorer: Scorer) -> Iterator[dict[str, Any]]:
@@ -124,9 +170,9 @@ def summarise(predicted: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def score_file(path: Path, scorer: Scorer, limit: int | None, out: TextIO) -> list[dict[str, Any]]:
-    """Score one file (its first `limit` valid rows), writing each prediction as it comes; returns all of them."""
+    """Score one file or folder (its first `limit` valid rows), writing each prediction; returns all of them."""
     bad: list[dict[str, Any]] = []
-    rows = islice(read_semeval(path, bad.append), limit)
+    rows = islice(documents_of(path) if path.is_dir() else read_semeval(path, bad.append), limit)
     predicted = []
     for row in tqdm(predictions(rows, scorer), desc=path.name, unit=" documents"):
         out.write(json.dumps({"file": path.name, **row}, ensure_ascii=False) + "\n")
@@ -136,14 +182,40 @@ def score_file(path: Path, scorer: Scorer, limit: int | None, out: TextIO) -> li
     return predicted
 
 
+def documents_of(folder: Path) -> Rows:
+    """The documents of the split "test" of a dataset folder.
+
+    Raises:
+        ValueError: If it is no dataset folder or has no such split.
+    """
+    from datasets import load_dataset
+
+    if not (folder / "manifest.json").is_file():
+        raise ValueError(f"The folder {folder} has no manifest.json: it was not made by mvh.dataset_builder.")
+    splits: Any = load_dataset(str(folder), "documents")
+    if "test" not in splits:
+        raise ValueError(f"The dataset {folder} has the splits {', '.join(splits)} and no test.")
+    return splits["test"]
+
+
 def markdown(report: dict[str, Any]) -> str:
     """A table of the overall figures and one row per source for every file."""
-    heads = ["documents", "human", "machine", "AUROC", "F1", "TPR", "FPR", "FPR 95 % interval", "coverage"]
+    heads = [
+        "documents",
+        *report["detector"].get("labels", DECISION_NAMES),
+        "AUROC",
+        "F1",
+        "TPR",
+        "FPR",
+        "FPR 95 % interval",
+        "coverage",
+    ]
     lines = [f"{report['detector']['name']}: `{report['command']}`", ""]
     for file, figures in report["files"].items():
         limit = figures["fpr_limit_99"]
+        level = "verdicts by the sign of the margin" if figures["alpha"] is None else f"alpha {figures['alpha']}"
         note = "no calibration" if limit is None else f"99 % limit of the realised FPR {limit:.4f}"
-        lines += [f"## {file}", "", f"alpha {figures['alpha']}, {note}, {len(figures['errors'])} errors", ""]
+        lines += [f"## {file}", "", f"{level}, {note}, {len(figures['errors'])} errors", ""]
         lines += [f"| {' | '.join(['source', *heads[1:]])} |", "|---" * len(heads) + "|"]
         for name, row in {"all": figures["overall"], **figures["by_source"]}.items():
             interval = "–" if row["fpr_interval_95"] is None else "{:.3f} to {:.3f}".format(*row["fpr_interval_95"])
@@ -162,8 +234,10 @@ def decimals(value: float | None) -> str:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m mvh.score", description="Score labelled files with one detector.")
-    parser.add_argument("detector", help="checkpoint folder or Hub name")
-    parser.add_argument("--data", type=Path, required=True, action="append", help="JSONL file; may be repeated")
+    parser.add_argument("detector", help="checkpoint folder or Hub name, or folder of a saved baseline")
+    parser.add_argument(
+        "--data", type=Path, required=True, action="append", help="JSONL file or dataset folder; may be repeated"
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder for predictions and metrics")
     parser.add_argument("--kind", choices=DETECTORS, default="checkpoint", help="what the detector is")
     parser.add_argument("--alpha", type=float, help="level of the tests; the checkpoint's own by default, as the rest")
@@ -184,8 +258,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     if len(set(names)) < len(names):
         raise ValueError(f"Data files are told apart by name, but two of {names} are the same.")
     for path in options.data:
-        if not path.is_file():
-            raise FileNotFoundError(f"There is no file {path}.")
+        if not path.exists():
+            raise FileNotFoundError(f"There is no file or folder {path}.")
     call = {key: getattr(options, key) for key in CALL_OPTIONS}
     scorer, detector = DETECTORS[options.kind](options.detector, call)
 
@@ -195,7 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     with (options.out / "predictions.jsonl").open("w", encoding="utf-8") as out:
         for path in options.data:
             predicted = score_file(path, scorer, options.limit, out)
-            digest = file_sha256(path)
+            digest = file_sha256(path / "manifest.json" if path.is_dir() else path)
             report["files"][path.name] = {"sha256": digest, **summarise(predicted)}
     (options.out / "metrics.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     (options.out / "metrics.md").write_text(markdown(report), encoding="utf-8")

@@ -31,8 +31,10 @@ from transformers import (
 )
 
 from mvh.dataset_builder.build import build_dataset, tokenizer_sha256
+from mvh.dataset_builder.writing import LABELS
 from mvh.export import export_checkpoint, file_sha256, provenance
 from mvh.features_mvh import compute_features
+from mvh.fit_features import fit_feature_data
 from mvh.metrics import classification_metrics
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.normalization_mvh import NORMALIZER_VERSION
@@ -58,8 +60,8 @@ def main(argv: list[str] | None = None) -> Path:
     trainer = MvhTrainer(
         model=model,
         args=args,
-        train_dataset=prepare(data["train"], model_args),
-        eval_dataset=prepare(data["choose"], model_args).sort("length"),
+        train_dataset=prepare(data["train"], model.config),
+        eval_dataset=prepare(data["choose"], model.config).sort("length"),
         data_collator=Collator(tokenizer.pad_token_id or 0),
         compute_metrics=segment_and_document_metrics(data["choose"].sort("length")),
         callbacks=[FreezeSchedule(args.frozen_epochs)],
@@ -86,7 +88,7 @@ def load_segments(
 
     Raises:
         ValueError: If the folder was built from another file, sample, tokenizer, normaliser or segmentation than the
-            recipe says, or lacks the split "train" or "choose".
+            recipe says, for other labels, or lacks the split "train" or "choose".
     """
     folder = Path(data_args.dataset or Path(args.output_dir) / "data")
     with args.main_process_first(desc="building the dataset"):
@@ -102,18 +104,26 @@ def load_segments(
                 core_tokens=model_args.core_tokens,
                 context_tokens=model_args.context_tokens,
                 strict=data_args.strict,
+                augment=data_args.augmentation_plans(),
+                rewrites=data_args.rewrites,
             )
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     wanted: dict[str, Any] = {
         "segmentation": {"core_tokens": model_args.core_tokens, "context_tokens": model_args.context_tokens},
         "tokenizer": tokenizer_sha256(tokenizer),
         "normalizer": NORMALIZER_VERSION,
+        "labels": model_args.labels,
     }
     built = {
         "segmentation": manifest["segmentation"],
         "tokenizer": manifest["tokenizer"]["sha256"],
         "normalizer": manifest["normalizer"]["version"],
+        "labels": list(manifest.get("labels", LABELS)),
     }
+    plans = [plan.described() for plan in data_args.augmentation_plans()]
+    if plans or not data_args.dataset:
+        wanted["augmentation"] = plans
+        built["augmentation"] = [made["plan"] for made in manifest.get("augmentation", [])]
     if not data_args.dataset:
         wanted |= {"documents": data_args.documents, "seed": data_args.data_seed_roles}
         built |= {"documents": manifest["documents_wanted"]["train_file"], "seed": manifest["seeds"]["roles"]}
@@ -129,10 +139,10 @@ def load_segments(
     return segments
 
 
-def prepare(segments: datasets.Dataset, model_args: ModelArguments) -> datasets.Dataset:
-    """The columns the Trainer needs: input_ids, labels, length, and features where the recipe names some."""
-    if model_args.feature_names:
-        segments = segments.map(lambda row: {"features": compute_features(row["text"], model_args.feature_names)})
+def prepare(segments: datasets.Dataset, config: Any) -> datasets.Dataset:
+    """The columns the Trainer needs: input_ids, labels, length, and features where the model's config names some."""
+    if names := config.feature_names:
+        segments = segments.map(lambda row: {"features": compute_features(row["text"], names, config.feature_data)})
     segments = segments.rename_column("label", "labels")
     keep = {"input_ids", "labels", "length", "features"}
     return segments.remove_columns([name for name in segments.column_names if name not in keep])
@@ -167,19 +177,23 @@ def build_model(model_args: ModelArguments, train_segments: datasets.Dataset) ->
     overrides = {}
     if model_args.encoder_dropout is not None:
         overrides = {name: model_args.encoder_dropout for name in _dropout_names(model_args.backbone)}
-    mean, std = feature_statistics(train_segments, model_args.feature_names)
+    names = model_args.feature_names
+    data = fit_feature_data(names, train_segments["text"], train_segments["source"]) if names else None
+    mean, std = feature_statistics(train_segments, names, data)
     model = MvhForSequenceClassification.from_backbone(
         model_args.backbone,
         backbone_overrides=overrides,
         name=model_args.name,
+        id2label=dict(enumerate(model_args.labels)),
         pooling=model_args.pooling,
         head_widths=model_args.head_widths,
         head_dropout=model_args.head_dropout,
         core_tokens=model_args.core_tokens,
         context_tokens=model_args.context_tokens,
-        feature_names=model_args.feature_names,
+        feature_names=names,
         feature_mean=mean,
         feature_std=std,
+        feature_data=data,
     )
     if not model_args.lora_r:
         return model
@@ -217,13 +231,17 @@ def guess_lora_targets(model: PreTrainedModel) -> list[str]:
     raise ValueError(f"No known attention projections among the encoder's modules {sorted(leaves)}; set lora_targets.")
 
 
-def feature_statistics(segments: datasets.Dataset, names: list[str]) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each feature over the training segments (1 where a feature is constant)."""
+def feature_statistics(
+    segments: datasets.Dataset, names: list[str], data: dict[str, Any] | None = None
+) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each feature over the training segments (1 where a feature is all but constant)."""
     if not names:
         return [], []
-    values = np.array([compute_features(text, names) for text in segments["text"]])  # (segments, F)
+    values = np.array(
+        [compute_features(text, names, data) for text in segments["text"]], dtype=np.float64
+    )  # (segments, F)
     std = values.std(axis=0)
-    return values.mean(axis=0).tolist(), np.where(std > 0, std, 1.0).tolist()
+    return values.mean(axis=0).tolist(), np.where(std > 1e-5, std, 1.0).tolist()
 
 
 # --- evaluation and the end ---
@@ -279,6 +297,7 @@ HARMLESS = (
     "hub",
     "push_to_hub",
     "trackio",
+    "rewrites",
 )
 
 

@@ -52,14 +52,16 @@ def test_a_round_trip_through_json_keeps_everything(packed):
     assert again.longest_tokens == max(d.tokens for d in OTHERS)
     assert again.shortest_tokens == min(d.tokens for d in [*MIXED, *OTHERS])
     assert again.scripts == {"arabic": 4, "cyrillic": 70, "greek": 5, "latin": 130}
-    pooled = again.segment[""]
-    everything = np.concatenate([d.margins for d in MIXED])
-    assert np.allclose(pooled.scores, np.sort(everything), rtol=1e-6) and pooled.documents == len(MIXED)
-    assert pooled.weights.sum() == pytest.approx(len(MIXED))
-    of_short = np.concatenate([np.full(len(d.margins), 1 / len(d.margins)) for d in MIXED])[np.argsort(everything)]
-    assert np.allclose(pooled.weights, of_short)
+    assert (again.segment_documents, again.documents) == (len(MIXED), len(OTHERS))
+    rest = [d for d in MIXED if d.script not in ("latin", "cyrillic")]  # too few for references of their own
+    for name, part in {"": rest, "latin": [d for d in MIXED if d.script == "latin"]}.items():
+        reference, everything = again.segment[name], np.concatenate([d.margins for d in part])
+        assert np.allclose(reference.scores, np.sort(everything), rtol=1e-6) and reference.documents == len(part)
+        weights = np.concatenate([np.full(len(d.margins), 1 / len(d.margins)) for d in part])[np.argsort(everything)]
+        assert np.allclose(reference.weights, weights) and weights.sum() == pytest.approx(len(part))
     means = np.sort([np.average(d.margins, weights=d.core_tokens) for d in OTHERS])
-    assert np.allclose(again.document[POOLED].scores, means, rtol=1e-6)
+    stored = np.concatenate([reference.scores for reference in again.document.values()])
+    assert np.allclose(np.sort(stored), means, rtol=1e-6), "the groups are a partition of the documents"
     assert packed["about"] == {"population": "noise"} and packed["id"] == calibration_id(packed)
 
 
@@ -69,26 +71,29 @@ def test_statistics_and_simes_are_those_of_the_segments_p_values(statistic):
     calibration = decode_calibration(packed)
     p_values = [calibration.segment_p_values(d) for d in OTHERS]
     expected = [STATISTICS[statistic](d.margins, d.core_tokens, p) for d, p in zip(OTHERS, p_values, strict=True)]
-    assert np.allclose(calibration.document[POOLED].scores, np.sort(expected), rtol=1e-6)
-    assert np.allclose(calibration.simes[POOLED], np.sort([simes(p) for p in p_values]), rtol=1e-6)
+    stored = np.concatenate([reference.scores for reference in calibration.document.values()])
+    assert np.allclose(np.sort(stored), np.sort(expected), rtol=1e-6)
+    stored = np.concatenate(list(calibration.simes.values()))
+    assert np.allclose(np.sort(stored), np.sort([simes(p) for p in p_values]), rtol=1e-6)
 
 
 @pytest.mark.parametrize("statistic", list(STATISTICS))
 def test_a_calibration_document_ties_with_itself(statistic):
     """Rounding to float32 must not make a document look more machine-like than its own record."""
     calibration = decode_calibration(encode_calibration(MIXED, OTHERS, {}, statistic, minimum=20))
-    ranks = sorted(document_p_value(d, calibration, POOLED) for d in OTHERS)
-    n = len(OTHERS)
-    assert (np.array(ranks) >= np.arange(2, n + 2) / (n + 1) - 1e-12).all()
+    for group in (POOLED, *range(len(calibration.groups))):
+        mine = [d for d in OTHERS if calibration.group_of(d.script, d.tokens) == group]
+        ranks, n = sorted(document_p_value(d, calibration, group) for d in mine), len(mine)
+        assert n and (np.array(ranks) >= np.arange(2, n + 2) / (n + 1) - 1e-12).all()
 
 
-def test_rare_scripts_fall_back_to_all_documents(packed):
+def test_rare_scripts_form_a_kind_of_their_own(packed):
     calibration = decode_calibration(packed)
     assert {g.script for g in calibration.groups} == {"latin", "cyrillic"}
     for rare in ("greek", "arabic", "hangul"):
         assert calibration.group_of(rare, 300) == POOLED
         assert calibration.segment_reference(rare) is calibration.segment[""]
-    assert calibration.document[POOLED].documents == len(OTHERS)
+    assert calibration.document[POOLED].documents == 4 and calibration.documents == len(OTHERS)
     assert calibration.segment_reference("cyrillic").documents == 40
     own = np.sort(np.concatenate([d.margins for d in MIXED if d.script == "cyrillic"]))
     assert np.allclose(calibration.segment_reference("cyrillic").scores, own, rtol=1e-6)
@@ -269,7 +274,7 @@ EMPTY = Document(np.empty(0), np.empty(0, int), "latin")
         (flat(range(20)), [], "document calibration has 0 scores"),
         ([*flat(range(20)), EMPTY], flat(range(20)), "1 documents of the segment calibration have no segment"),
         (flat(range(20)), [EMPTY, EMPTY], "2 documents of the document calibration have no segment"),
-        (flat(range(4000)), flat(range(501)), "at most 5000 values, got 5002"),
+        (flat(range(4000)), flat(range(501)), "at most 5000 values, and 4000 documents"),
     ],
 )
 def test_impossible_calibrations_are_refused(segment, whole, message):

@@ -264,7 +264,8 @@ def test_a_misspelt_key_is_named_with_the_nearest(tmp_path):
         (["--store_dtype", "float8"], "'float8'"),
         (["--lr_milestones", "2", "--max_steps", "9"], "exclude max_steps"),
         (["--lr_milestones", "2", "--lr_scheduler_type", "cosine"], "lr_scheduler_type"),
-        (["--head_widths", "3"], r"two widths, got \[3\]"),
+        (["--head_widths", "3", "0"], r"positive widths, got \[3, 0\]"),
+        (["--labels", "same", "same"], "two different names"),
     ],
 )
 def test_impossible_values_are_refused_before_anything_runs(options, message, tmp_path):
