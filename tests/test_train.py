@@ -27,7 +27,7 @@ ROOT = Path(train.__file__).parent
 def recipe(tmp_path_factory, backbone_folder):
     """The article's recipe at toy size: its five epochs, its schedule, a backbone of width 32."""
     folder = tmp_path_factory.mktemp("recipe")
-    fields = yaml.safe_load((ROOT / "recipes" / "article_en.yaml").read_text())
+    fields = yaml.safe_load((ROOT / "recipes" / "article_en_plain.yaml").read_text())
     fields |= {
         "backbone": str(backbone_folder),
         "head_widths": [16, 8],
@@ -230,7 +230,7 @@ def test_features_travel_with_their_scale(finished, recipe, tmp_path):
 
 
 def test_article_recipe_is_the_article():
-    fields = yaml.safe_load((ROOT / "recipes" / "article_en.yaml").read_text())
+    fields = yaml.safe_load((ROOT / "recipes" / "article_en_plain.yaml").read_text())
     assert fields["backbone"] == "microsoft/mdeberta-v3-base"
     assert (fields["core_tokens"], fields["context_tokens"], fields["label_smoothing_factor"]) == (256, 50, 0.1)
     assert (fields["num_train_epochs"], fields["frozen_epochs"], fields["lr_milestones"]) == (5, [1, 5], [2, 4])
