@@ -60,5 +60,7 @@ def shortest_tellable(rows: Sequence[dict[str, Any]], power: float = 0.5) -> int
         good = row["low"]
     if not good:
         found = f"{measured[-1]['power']:.0%} of those of {measured[-1]['low']} tokens or more" if measured else "none"
-        raise ValueError(f"The detector finds too few machine texts to tell anything: {found}, below {power:.0%}.")
+        raise ValueError(
+            f"The detector finds too few of the texts it looks for to tell anything: {found}, below {power:.0%}."
+        )
     return good

@@ -101,7 +101,10 @@ def calibrate(
     packed = encode_calibration(segment_documents, document_documents, about, **settings)
     if choosing:
         rows = power_by_length(_score(detect, cut_short(choosing), "short texts"), decode_calibration(packed), alpha)
-        settings |= {"tellable_tokens": shortest_tellable(rows), "tellable_alpha": alpha}
+        try:
+            settings |= {"tellable_tokens": shortest_tellable(rows), "tellable_alpha": alpha}
+        except ValueError as error:
+            logger.warning(f"No length can be named from which on the detector can tell. {error}")
         about["power_by_tokens"] = rows
         packed = encode_calibration(segment_documents, document_documents, about, **settings)
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))

@@ -77,7 +77,7 @@ def together(batch: dict[str, Any]) -> str:
             f" If {batch['prevalence']:.0%} of such documents are machine-made, about {batch['innocent_share']:.0%} of those "
             "flagged one by one are innocent."
         )
-    return sentence
+    return " ".join([sentence, batch["warning"]]) if "warning" in batch else sentence
 
 
 def plain(text: str) -> str:

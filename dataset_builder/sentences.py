@@ -70,7 +70,7 @@ def pack(text: str, spans: Sequence[Span], fits: Callable[[str], bool]) -> list[
     """Join neighbouring spans of one line for as long as they fit together: fewer requests to a distant back-end."""
     packed: list[Span] = []
     for start, end in spans:
-        if packed and "\n" not in text[packed[-1][1] : start] and fits(text[packed[-1][0] : end]):
+        if packed and "\n" not in text[packed[-1][0] : end] and fits(text[packed[-1][0] : end]):
             packed[-1] = (packed[-1][0], end)
         else:
             packed.append((start, end))

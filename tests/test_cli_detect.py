@@ -177,7 +177,7 @@ def test_tables_get_columns(detect, tmp_path):
         assert passages and passages[0]["end"] <= len(MACHINE)
 
 
-def test_an_interrupted_table_keeps_the_rows_it_finished(detect, tmp_path, monkeypatch):
+def test_an_interrupted_table_keeps_the_rows_it_finished(detect, tmp_path, monkeypatch, interruptible):
     path = write_jsonl(tmp_path / "a.jsonl", [{"text": HUMAN, "n": n} for n in range(5)])
     real, calls = running.added_columns, iter([False, False, True])
 
@@ -217,6 +217,14 @@ def test_output_that_cannot_be_written_is_status_1(detect, texts):
         assert status == 1 and "No space left on device" in err
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C interrupts, even where the tests were started in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 class InterruptedReader(io.StringIO):
     """Standard output whose reader presses Ctrl-C when the first line has come."""
 
@@ -227,7 +235,7 @@ class InterruptedReader(io.StringIO):
         return size
 
 
-def test_ctrl_c_keeps_what_was_printed(detect, tmp_path):
+def test_ctrl_c_keeps_what_was_printed(detect, tmp_path, interruptible):
     for index in range(3):
         (tmp_path / f"{index}.txt").write_text(
             make_text(index % 2, 20_000, seed=index)

@@ -93,13 +93,15 @@ def test_longer_than_anything_calibrated_keeps_its_segments(calibration):
 def test_a_script_the_calibration_never_saw(calibration, script, words):
     result = verdict(calibration, [9.0], script=script)
     assert result["label"] is None and words in result["warnings"][0] and "latin" in result["warnings"][0]
-    assert result["calibration"]["group"] == "all"
+    assert (result["calibration"]["group"], result["calibration"]["documents"]) == ("other scripts", 0)
+    assert result["p_value"] == 1 and not result["rejected"].any()
 
 
-def test_a_rare_script_is_judged_among_all_and_says_so():
+def test_a_rare_script_is_judged_among_its_like_and_says_so():
     calibration = make(whole=[*human(190, 1), *human(10, 3, script="greek")])
     result = verdict(calibration, [9.0], script="greek")
-    assert result["label"] == 1 and result["calibration"]["group"] == "all"
+    assert result["label"] is None, "10 documents allow no p-value as small as 0.05"
+    assert (result["calibration"]["group"], result["calibration"]["documents"]) == ("other scripts", 10)
     assert any("Only 10 calibration documents are in greek script" in w for w in result["warnings"])
     assert not any("Only" in w for w in verdict(calibration, [9.0])["warnings"])
 
@@ -108,7 +110,7 @@ def test_a_rare_script_is_judged_among_all_and_says_so():
 def test_p_values_too_coarse(calibration, options):
     result = verdict(calibration, [9.0], **options)
     assert result["label"] is None
-    assert any("No document can be called machine" in w and "smallest p-value" in w for w in result["warnings"])
+    assert any("No document can be flagged" in w and "smallest p-value" in w for w in result["warnings"])
     assert verdict(calibration, [9.0], **(options | {"alpha": 0.05}))["label"] == 1
 
 
@@ -132,7 +134,7 @@ def test_calibrated_correction_warns_where_a_lone_segment_cannot_be_found():
     calibration = make(human(50, 0, segments=[7]), human(99, 1, segments=[7]), minimum=20)
     found = verdict(calibration, [9.0] + [-3.0] * 6, correction="calibrated")
     assert not found["rejected"].any()
-    assert any("lone machine segment" in w for w in found["warnings"]), found["warnings"]
+    assert any("lone flagged segment" in w for w in found["warnings"]), found["warnings"]
     assert found["calibration"]["segment_documents_needed"] > 50
 
 

@@ -113,7 +113,7 @@ def decide(
             )
         if p_values == "conformal" and about["segment_documents"] < about["segment_documents_needed"]:
             warnings.append(
-                f"One lone machine segment among {len(margins)} cannot be found: at alpha {alpha} with correction "
+                f"One lone flagged segment among {len(margins)} cannot be found: at alpha {alpha} with correction "
                 f"'{correction}' that needs {about['segment_documents_needed']} calibration documents, and there are "
                 f"{about['segment_documents']}."
             )
@@ -121,8 +121,8 @@ def decide(
     if calibration is not None and document.tokens < calibration.tellable_tokens and not label:
         doubts.append(
             f"The text has {document.tokens} tokens, too short to tell: below {calibration.tellable_tokens} the detector "
-            f"found fewer than half of the machine texts (measured at alpha {calibration.tellable_alpha}), so that it was not "
-            "flagged says little."
+            f"found fewer than half of the texts it looks for (measured at alpha {calibration.tellable_alpha}), so that it was "
+            "not flagged says little."
         )
     return {
         "label": None if doubts and vote == "calibrated" else label,
@@ -176,7 +176,7 @@ def reasons_to_abstain(
     smallest = np.array([1.0 / (n + 1)])
     if (smallest if confidence is None else with_confidence(smallest, n, confidence))[0] > alpha:
         reasons.append(
-            f"No document can be called machine at alpha {alpha}"
+            f"No document can be flagged at alpha {alpha}"
             + (f" with confidence {confidence}" if confidence is not None else "")
             + f": the smallest p-value that {n} calibration documents allow is larger."
         )
