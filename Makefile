@@ -6,7 +6,7 @@ READY = $(VENV)/.ready
 DATA ?= ../shared/data
 RUNS ?= runs
 
-.PHONY: demo test lint check fix slow train-mini figures-mini decision help
+.PHONY: demo test lint check fix slow train-mini figures-mini decision features toxic help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/'
@@ -61,3 +61,9 @@ decision: $(READY) ## measure false alarms, power and passages of the shipped de
 	$(BIN)/python -m mvh.experiments.spans $(CHECKPOINT) --data $(SPANS)/continuation_dev.jsonl $(SPANS)/boundary_peerread_dev.jsonl --out results/spans.json
 	$(BIN)/python -m mvh.experiments.splices $(CHECKPOINT) --dataset $(MINI)/data --out results/edges.json
 	$(BIN)/python -m mvh.experiments.corrections --out results/corrections.json
+
+features: $(READY) ## what each group of handcrafted features is worth: results/features.*
+	$(BIN)/python -m mvh.experiments.features --train $(M4)/monolingual_train.jsonl --test $(M4)/monolingual_dev.jsonl $(M4)/ood_choose_en.jsonl --out results/features.json
+
+toxic: $(READY) ## the second article's table, as far as it runs without the Hub: results/toxic.*
+	OMP_NUM_THREADS=1 $(BIN)/python -m mvh.experiments.toxic --csv $(DATA)/toxic_ru/labeled.csv --out results/toxic.json
