@@ -4,7 +4,7 @@
     python -m mvh.score runs/toxic_bilstm --kind bilstm --data runs/toxic --out runs/score_bilstm
 
 Data are SemEval-shaped JSONL files or folders made by mvh.dataset_builder, of which the documents of "test" are read.
-A saved baseline (`--kind`, see mvh.fit_baseline) has no p-values: its verdict is the sign of its margin. Whatever a
+A saved baseline (`--kind`, see mvh.baselines.fit) has no p-values: its verdict is the sign of its margin. Whatever a
 detector calls its labels, predictions and figures say "human" for its null class and "machine" for the other.
 
 Texts stream through the detector in file order, one line of predictions.jsonl each. AUROC and `tpr_at_fpr` run over all
@@ -118,8 +118,8 @@ def open_baseline(module: str, name: str, options: dict[str, Any]) -> tuple[Scor
 
 DETECTORS: dict[str, Callable[[str, dict[str, Any]], tuple[Scorer, dict[str, Any]]]] = {
     "checkpoint": open_checkpoint,
-    "naive_bayes": partial(open_baseline, "mvh.naive_bayes"),
-    "bilstm": partial(open_baseline, "mvh.bilstm"),
+    "naive_bayes": partial(open_baseline, "mvh.baselines.naive_bayes"),
+    "bilstm": partial(open_baseline, "mvh.baselines.bilstm"),
 }
 
 

@@ -30,7 +30,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
-from mvh.baselines import fit_length, read_rows, training_rows
+from mvh.baselines.reference import fit_length, read_rows, training_rows
 from mvh.dataset_builder.sampling import balanced_sample, largest_balanced
 from mvh.experiments.decision_page import table
 from mvh.export import file_sha256, provenance

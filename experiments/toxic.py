@@ -36,7 +36,9 @@ from sklearn.metrics import precision_recall_fscore_support
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModelForTextEncoding, PreTrainedTokenizerFast
 
-from mvh import baselines, bilstm, calibrate, naive_bayes, score, train
+from mvh import calibrate, score, train
+from mvh.baselines import bilstm, naive_bayes
+from mvh.baselines import reference as baselines
 from mvh.dataset_builder import toxic
 from mvh.dataset_builder.toxic_folder import build_toxic
 from mvh.experiments.toxic_page import markdown

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from mvh import baselines, score
+from mvh import score
+from mvh.baselines import reference as baselines
 from mvh.calibration_mvh import Document, encode_calibration
 from mvh.dataset_builder.sampling import assign_roles
 from mvh.metrics import auroc, beta_binomial_limit

@@ -12,7 +12,9 @@ import torch
 import yaml
 from transformers import pipeline
 
-from mvh import bilstm, calibrate, fit_baseline, naive_bayes, score, train
+from mvh import calibrate, score, train
+from mvh.baselines import bilstm, naive_bayes
+from mvh.baselines import fit as fit_baseline
 from mvh.dataset_builder.toxic import article_preprocess
 from mvh.dataset_builder.toxic_folder import build_toxic
 from mvh.experiments import toxic

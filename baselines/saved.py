@@ -53,7 +53,7 @@ def read_settings(folder: Path, kind: str) -> dict[str, Any]:
     """
     for name in (SETTINGS, WEIGHTS):
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{folder} has no {name}; a saved {kind} is made by python -m mvh.fit_baseline.")
+            raise FileNotFoundError(f"{folder} has no {name}; a saved {kind} is made by python -m mvh.baselines.fit.")
     settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
     if settings.get("kind") != kind:
         raise ValueError(f"{folder.name} holds a detector of kind {settings.get('kind')!r}, not {kind!r}.")

@@ -8,7 +8,7 @@ epochs; `unfreeze_epoch` trains them too from that epoch on, at a lower rate. Th
 optimiser, rate and epochs, but no widths, no batch size and no strength of noise and dropout: those are ours, the best
 of the few tried on one other split of the toxic comments.
 
-Saved as `detector.json` and `detector.safetensors`. `python -m mvh.fit_baseline bilstm` fits one on a dataset.
+Saved as `detector.json` and `detector.safetensors`. `python -m mvh.baselines.fit bilstm` fits one on a dataset.
 
 Letters in shape comments: B texts, T words, D dimensions of a vector, H units of a direction.
 """
@@ -29,11 +29,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_sequence
 
+from mvh.baselines.saved import LABELS, WEIGHTS, check_training, read_settings, write_settings
 from mvh.dataset_builder.toxic import PREPROCESS
-from mvh.saved_baseline import LABELS, WEIGHTS, check_training, read_settings, write_settings
 from mvh.trainer import LengthBatches
 
-logger = logging.getLogger("mvh.bilstm")
+logger = logging.getLogger("mvh.baselines.bilstm")
 
 KIND = "bilstm"
 UNKNOWN = 0  # row of the vectors for words without one: zeros at first

@@ -1,7 +1,7 @@
 """Fit a baseline on the training documents of a dataset folder and save it, for `mvh.score` and for comparison.
 
-    python -m mvh.fit_baseline naive_bayes --dataset runs/toxic --out runs/toxic_naive_bayes
-    python -m mvh.fit_baseline bilstm --dataset runs/toxic --out runs/toxic_bilstm --corpus tweets.txt
+    python -m mvh.baselines.fit naive_bayes --dataset runs/toxic --out runs/toxic_naive_bayes
+    python -m mvh.baselines.fit bilstm --dataset runs/toxic --out runs/toxic_bilstm --corpus tweets.txt
     python -m mvh.score runs/toxic_bilstm --kind bilstm --data test.jsonl --out runs/score_bilstm
 
 The folder is one made by mvh.dataset_builder; its documents of role "train" are used, and its labels are taken over.
@@ -20,11 +20,11 @@ from typing import Any
 
 from datasets import load_dataset
 
-from mvh import bilstm, naive_bayes
+from mvh.baselines import bilstm, naive_bayes
 from mvh.dataset_builder.toxic import PREPROCESS
 from mvh.export import provenance
 
-logger = logging.getLogger("mvh.fit_baseline")
+logger = logging.getLogger("mvh.baselines.fit")
 
 
 def training_documents(dataset: Path) -> tuple[list[str], list[int], tuple[str, str]]:
@@ -90,7 +90,7 @@ FITTERS: dict[str, Callable[[argparse.Namespace, list[str], list[int], tuple[str
 
 def main(argv: Sequence[str] | None = None) -> Path:
     """Command line: see the module's docstring. Returns the folder of the saved baseline."""
-    parser = argparse.ArgumentParser(prog="python -m mvh.fit_baseline", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m mvh.baselines.fit", description=__doc__.split("\n")[0])
     kinds = parser.add_subparsers(dest="kind", required=True)
     for kind in FITTERS:
         command = kinds.add_parser(kind)

@@ -7,7 +7,7 @@ on TF-IDF in this model):
 
     margin = log P(1) / P(0) + sum over its words of tfidf(word) * log P(word | 1) / P(word | 0)
 
-Saved as `detector.json` and `detector.safetensors`. `python -m mvh.fit_baseline naive_bayes` fits one on a dataset.
+Saved as `detector.json` and `detector.safetensors`. `python -m mvh.baselines.fit naive_bayes` fits one on a dataset.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.naive_bayes import MultinomialNB
 
+from mvh.baselines.saved import LABELS, WEIGHTS, check_training, read_settings, write_settings
 from mvh.dataset_builder.toxic import PREPROCESS
-from mvh.saved_baseline import LABELS, WEIGHTS, check_training, read_settings, write_settings
 
 KIND = "naive_bayes"
 SMOOTHINGS = (0.003, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.2, 0.3, 1.0)  # words added to every count
