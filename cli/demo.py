@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from mvh.cli import detect
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line: see the module's docstring."""
-    return detect.main(argv, prog="mvh demo", examples=sorted((detect.ROOT / "examples").glob("*.txt")))
+    here = Path.cwd()
+    found = sorted((detect.ROOT / "examples").glob("*.txt"))
+    examples = [path.relative_to(here) if path.is_relative_to(here) else path for path in found]
+    return detect.main(argv, prog="mvh demo", examples=examples)
 
 
 if __name__ == "__main__":
