@@ -21,7 +21,11 @@ def open_parts(path: Path, limits: Limits = LIMITS) -> zipfile.ZipFile:
     """
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+    except (
+        zipfile.BadZipFile,
+        ValueError,
+        NotImplementedError,
+    ) as error:  # the last: a zip version zipfile cannot read
         raise ValueError(f"is a damaged or truncated archive ({error}).") from error
     parts = archive.infolist()
     total = sum(part.file_size for part in parts)
@@ -51,10 +55,8 @@ def part_bytes(archive: zipfile.ZipFile, name: str) -> bytes | None:
             return file.read(archive.getinfo(name).file_size)
     except KeyError:
         return None
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise ValueError(f"has a damaged part {name!r} ({error}).") from error
-    except Exception as error:  # zlib.error is no subclass of any of them
-        raise ValueError(f"has a part {name!r} that does not unpack ({error}).") from error
+    except Exception as error:  # zipfile, zlib, bz2 and lzma each raise kinds of their own
+        raise ValueError(f"has a damaged part {name!r} that does not unpack ({error}).") from error
 
 
 def parse(content: bytes, name: str) -> Any:
