@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
 import inspect
 import json
 import logging
@@ -29,18 +28,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import yaml
 from datasets import load_dataset
 from sklearn.metrics import precision_recall_fscore_support
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoConfig, AutoModelForTextEncoding, PreTrainedTokenizerFast
 
 from mvh import calibrate, score, train
 from mvh.baselines import bilstm, naive_bayes
 from mvh.baselines import reference as baselines
 from mvh.dataset_builder import toxic
 from mvh.dataset_builder.toxic_folder import build_toxic
+from mvh.experiments.kept_runs import keep_run, kept_run, signature
+from mvh.experiments.small_backbone import SMALL_BERT, VOCABULARY, small_backbone
 from mvh.experiments.toxic_page import markdown
 from mvh.export import file_sha256, provenance
 from mvh.metrics import auroc, detection_report
@@ -50,8 +48,6 @@ logger = logging.getLogger("mvh.experiments.toxic")
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 QUICK_ROWS = 2000
-SMALL_BERT = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 512}
-POSITIONS, VOCABULARY = 128, 8000
 
 
 @dataclass(frozen=True)
@@ -131,27 +127,6 @@ def judged(margins: Callable[[list[str]], Any], rows: Sequence[dict[str, Any]]) 
 # --- the encoders ---
 
 
-def small_backbone(comments: Sequence[str], folder: Path, seed: int, vocabulary: int = VOCABULARY) -> Path:
-    """A BERT of random weights with a WordPiece tokenizer trained on the comments, saved as a Hub folder."""
-    raw = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    raw.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)  # й is no accented и
-    raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=special, show_progress=False)
-    raw.train_from_iterator([normalize(comment).text for comment in comments], trainer)
-    ends = [(token, raw.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
-    raw.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
-    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw, model_input_names=["input_ids", "attention_mask"], model_max_length=POSITIONS, **names
-    )
-    torch.manual_seed(seed)
-    sizes = {"vocab_size": len(tokenizer), "pad_token_id": 0, "max_position_embeddings": POSITIONS, **SMALL_BERT}
-    AutoModelForTextEncoding.from_config(AutoConfig.for_model("bert", **sizes)).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
 def run_encoder(name: str, job: Job) -> dict[str, Any]:
     """Dataset -> train.py -> calibration -> score.py, as the recipe's head says."""
     recipe = RECIPES / f"toxic_{name}.yaml"
@@ -213,8 +188,8 @@ MODELS: dict[str, Model] = {
 # --- runs, kept one by one ---
 
 
-def signature(job: Job, name: str) -> str:
-    """A hash of the data, the settings, and the code or recipe of a run: another hash, another run."""
+def signed(name: str, job: Job) -> str:
+    """The signature of a run: its data, settings, and code or recipe."""
     made_by = {
         "naive_bayes": inspect.getsource(naive_bayes),
         "bilstm": inspect.getsource(bilstm),
@@ -222,15 +197,12 @@ def signature(job: Job, name: str) -> str:
     }
     if name not in made_by:
         made_by[name] = (RECIPES / f"toxic_{name}.yaml").read_text(encoding="utf-8") + str(SMALL_BERT)
-    parts = [file_sha256(job.csv), str(job.seed), str(job.quick), name, made_by[name]]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    return signature([file_sha256(job.csv), str(job.seed), str(job.quick), name, made_by[name]])
 
 
-def kept_run(name: str, job: Job) -> dict[str, Any] | None:
-    """Figures of a run that was finished before with the same data, settings and code, or None."""
-    path = job.work / f"{name}-{job.seed}.json"
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
-    return kept if kept and kept["signature"] == signature(job, name) else None
+def run_file(name: str, job: Job) -> Path:
+    """Where a run is kept."""
+    return job.work / f"{name}-{job.seed}.json"
 
 
 def new_run(name: str, model: Model, job: Job) -> dict[str, Any]:
@@ -238,13 +210,9 @@ def new_run(name: str, model: Model, job: Job) -> dict[str, Any]:
     assert model.run is not None
     logger.info("%s, seed %d", name, job.seed)
     begun, made_by = time.perf_counter(), provenance()
-    figures = {"signature": signature(job, name), "seed": job.seed, **model.run(job), "made_by": made_by}
+    figures = {"seed": job.seed, **model.run(job), "made_by": made_by}
     figures["seconds"] = round(time.perf_counter() - begun)
-    path = job.work / f"{name}-{job.seed}.json"
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
-    return figures
+    return keep_run(run_file(name, job), signed(name, job), figures)
 
 
 def summary(model: Model, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -289,7 +257,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     for name, model in MODELS.items():
         seeds = range(args.seed, args.seed + (1 if args.quick else model.seeds)) if model.run else ()
         jobs = [Job(file, work, seed, args.quick) for seed in seeds]
-        runs = [run for job in jobs if (run := kept_run(name, job) or (name in wanted and new_run(name, model, job)))]
+        runs = []
+        for job in jobs:
+            kept = kept_run(run_file(name, job), signed(name, job))
+            if run := kept or (name in wanted and new_run(name, model, job)):
+                runs.append(run)
         rows[name] = summary(model, runs)
         if model.run and not runs:
             rows[name]["command"] = (

@@ -18,6 +18,7 @@ from mvh.baselines import fit as fit_baseline
 from mvh.dataset_builder.toxic import article_preprocess
 from mvh.dataset_builder.toxic_folder import build_toxic
 from mvh.experiments import toxic
+from mvh.experiments.small_backbone import small_backbone
 from mvh.metrics import auroc
 from mvh.modeling_mvh import MvhHead
 from mvh.recipe import parse_recipe
@@ -64,10 +65,9 @@ def published(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory) -> Path:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(toxic, "SMALL_BERT", {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
-                                            "intermediate_size": 64})  # fmt: skip
-        return toxic.small_backbone(comments(300)[0], tmp_path_factory.mktemp("backbone") / "bert", 0, 300)
+    folder = tmp_path_factory.mktemp("backbone") / "bert"
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    return small_backbone(comments(300)[0], folder, 0, 300, **sizes)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,200 @@
+"""One run behind a table of the first article: train on a sample, judge 1,000 test documents.
+
+A run is a `Row` (what is trained, what it is judged on, the article's figures) carried out by a `Job` (files, backbone,
+seed). Its training lives in a folder of its own name, so tables share what they train; its scores are kept beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from datasets import load_dataset
+
+from mvh import train
+from mvh.baselines.reference import fit_char_ngram
+from mvh.calibrate import calibrate
+from mvh.calibration_mvh import decode_calibration
+from mvh.dataset_builder.sampling import balanced_sample, largest_balanced
+from mvh.dataset_builder.semeval import read_semeval
+from mvh.experiments.article_decisions import flag_figures, judged, ranking
+from mvh.experiments.scored import scored_rows
+from mvh.experiments.small_backbone import small_backbone
+from mvh.normalization_mvh import normalize
+from mvh.recipe import parse_recipe
+from mvh.seen import refuse_seen
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+TEST_DOCUMENTS = 1000
+POSITIONS = 512  # of a backbone made here: longer than any segment of the tables
+QUICK_DOCUMENTS = 24
+QUICK_SIZES = {"hidden_size": 32, "num_hidden_layers": 1}
+BACKBONES: dict[str, str | None] = {  # name on the command line -> Hub name; None is made from the training texts alone
+    "mdeberta": "microsoft/mdeberta-v3-base",
+    "xlmr": "FacebookAI/xlm-roberta-base",
+    "minilm_l12": "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
+    "t5": "google-t5/t5-base",
+    "minilm_l6": "sentence-transformers/all-MiniLM-L6-v2",
+    "scratch": None,
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is trained.
+
+    Attributes:
+        data: Which files the sample comes from, in equal parts: "english", "multilingual".
+        documents: Size of the balanced sample.
+        recipe: Name of the recipe.
+        change: Name of what differs from the recipe; a part of the folder's name.
+        options: What differs, as words of train.py's command line.
+    """
+
+    data: tuple[str, ...]
+    documents: int
+    recipe: str = "article_en_plain"
+    change: str = ""
+    options: tuple[str, ...] = ()
+
+    def name(self) -> str:
+        """Name of its folder, without backbone and seed."""
+        return "-".join([*self.data, str(self.documents), *filter(None, [self.change])])
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        title: What the article calls it.
+        training: What is trained for it.
+        test: Which test file it is judged on.
+        published: The article's figures by name, empty where it has none.
+        kind: A key of RUNS.
+        backbone: A key of BACKBONES that this row is about; None takes the one of the command line.
+        needs: What it needs that no checkpoint holds, such as a translation model; empty when it needs nothing.
+    """
+
+    title: str
+    training: Training
+    test: str = "english"
+    published: tuple[tuple[str, float], ...] = ()
+    kind: str = "encoder"
+    backbone: str | None = None
+    needs: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: files, backbone, seed, and how it is run."""
+
+    files: dict[str, tuple[Path, Path]]  # "english" -> (train, test)
+    work: Path
+    seed: int
+    backbone: str
+    weights: str | None
+    options: tuple[str, ...]
+    decisions: tuple[str, ...]
+    quick: bool
+
+
+def read_file(path: Path) -> list[dict[str, Any]]:
+    """The valid rows of a file; the others are counted where the dataset is built."""
+    return list(read_semeval(path, lambda fault: None))
+
+
+def recipe_options(training: Training, job: Job, backbone: str) -> list[str]:
+    """The command line of train.py for a run."""
+    sample = QUICK_DOCUMENTS if job.quick else training.documents
+    files = [str(job.files[name][0]) for name in training.data]
+    options = [str(RECIPES / f"{training.recipe}.yaml"), "--backbone", backbone, "--train_file", *files]
+    options += ["--documents", str(sample), "--data_seed_roles", str(job.seed), "--seed", str(job.seed)]
+    options += ["--output_dir", str(run_folder(training, job)), "--disable_tqdm", "True"]
+    quick = ["--num_train_epochs", "1", "--use_cpu", "True"] if job.quick else []
+    return [*options, "--eval_strategy", "no", *job.options, *training.options, *quick]
+
+
+def run_folder(training: Training, job: Job) -> Path:
+    """Folder of a training."""
+    return job.work / f"{training.name()}-{job.backbone}-{job.seed}"
+
+
+def backbone_of(training: Training, job: Job) -> str:
+    """Name or folder of the backbone's weights; one without weights is made from the texts of the training files."""
+    published = BACKBONES[job.backbone]
+    if published is not None:
+        return job.weights or published
+    folder = job.work / f"backbone-{'-'.join(training.data)}-{job.seed}"
+    if not (folder / "config.json").exists():
+        texts = [row["text"] for name in training.data for row in read_file(job.files[name][0])]
+        drawn = np.random.default_rng(job.seed).permutation(len(texts))[: 4000 if not job.quick else 50]
+        sizes: dict[str, int] = QUICK_SIZES if job.quick else {}
+        small_backbone((texts[index] for index in drawn), folder, job.seed, positions=POSITIONS, **sizes)
+    return str(folder)
+
+
+def trained(training: Training, job: Job) -> Path:
+    """The checkpoint of a training, made now unless it is there; another training in its folder is refused."""
+    options = recipe_options(training, job, backbone_of(training, job))
+    folder = run_folder(training, job)
+    if (folder / "training.json").exists():
+        train.keep_recipe(*parse_recipe(options), resumed=True)
+    else:
+        train.main(options)
+    for checkpoint in folder.glob("checkpoint-*"):  # optimizer states: hundreds of MB that nothing needs any more
+        shutil.rmtree(checkpoint)
+    return folder / "model"
+
+
+def test_rows(job: Job, test: str) -> list[dict[str, Any]]:
+    """The balanced test documents, the same for every run."""
+    rows = read_file(job.files[test][1])
+    most = QUICK_DOCUMENTS if job.quick else TEST_DOCUMENTS
+    return [dict(row) for row in balanced_sample(rows, min(most, largest_balanced(rows)), seed=0)]
+
+
+def run_encoder(row: Row, job: Job) -> dict[str, Any]:
+    """Train, score the test documents, decide."""
+    folder = trained(row.training, job)
+    rows = test_rows(job, row.test)
+    refuse_seen(folder, [document["text"] for document in rows], "The test documents", ("training",))
+    if "calibrated" in job.decisions or any(name.startswith("conformal") for name in job.decisions):
+        folder = calibrated(folder)
+    documents = scored_rows(str(folder), run_folder(row.training, job) / "scored", row.test, lambda: rows)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    calibration = decode_calibration(config["calibration"]) if config["calibration"] else None
+    log = json.loads((run_folder(row.training, job) / "training.json").read_text(encoding="utf-8"))
+    return {**judged(documents, calibration, job.decisions), "trained_at": log.get("commit")}
+
+
+def calibrated(folder: Path) -> Path:
+    """The checkpoint with a calibration by the human documents of its own roles."""
+    out = folder.with_name("calibrated")
+    if not (out / "config.json").exists():
+        documents = load_dataset(str(folder.parent / "data"), "documents")
+        human = [
+            [row["text"] for row in documents[role] if row["label"] == 0]
+            for role in ("calibration_segments", "calibration_documents")
+        ]
+        calibrate(folder, *human, out, "human documents of the calibration roles of the training files")
+    return out
+
+
+def run_char_ngram(row: Row, job: Job) -> dict[str, Any]:
+    """The character n-gram baseline on the very texts the encoder was trained on."""
+    trained(row.training, job)  # its data folder holds the sample
+    sample = load_dataset(str(run_folder(row.training, job) / "data"), "documents", split="train")
+    fitted = fit_char_ngram([normalize(text).text for text in sample["text"]], sample["label"])
+    rows = test_rows(job, row.test)
+    margins = fitted([normalize(document["text"]).text for document in rows])
+    labels = [document["label"] for document in rows]
+    return {**ranking(labels, margins), "decisions": {"argmax": flag_figures(labels, np.asarray(margins) >= 0)}}
+
+
+RUNS: dict[str, Callable[[Row, Job], dict[str, Any]]] = {"encoder": run_encoder, "char_ngram": run_char_ngram}

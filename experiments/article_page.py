@@ -1,0 +1,71 @@
+"""A table of the first article as a page: made from the JSON of `article_table` alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from mvh.experiments.decision_page import table
+
+
+def spread(values: list[float], digits: int = 3) -> str:
+    """Mean and standard deviation; the one value of a single run."""
+    mean = f"{np.mean(values):.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
+
+
+def markdown(result: dict[str, Any]) -> str:
+    """The page: what was run, the table, notes, and the commands of what was not run."""
+    changed = " with changes beyond it" if result["uncommitted_changes"] else ""
+    lines = [f"# {result['title']}", "", f"`{result['command']}`", ""]
+    listed = ", ".join(f"{file['file']} ({file['sha256'][:12]}…)" for pair in result["files"].values() for file in pair)
+    lines += [
+        f"Page made at commit {result['commit']}{changed}; the JSON holds the commit of each run. Files: {listed}.",
+        "",
+    ]
+    if result["quick"]:
+        lines += ["**A quick run: it shows that the code runs, and no figure of it means anything.**", ""]
+    lines += [result["about"].strip(), ""]
+    names = result["figures"]
+    heads = ["row", "test", "article", "model"]
+    heads += [f"{decision}: {' / '.join(names)}" for decision in result["decisions"]] + ["AUROC", "runs"]
+    rows = [cells for row in result["rows"] for cells in row_cells(row, result["decisions"], names)]
+    lines += table(heads, rows)
+    if result["notes"]:
+        lines += [*(f"- {note}" for note in result["notes"]), ""]
+    missing = [row for row in result["rows"] if not row["runs"]]
+    if missing:
+        lines += [
+            "Not run here, because it needs weights or a model from the Hub (add `--seeds` and options as above):",
+            "",
+        ]
+        lines += [f"    {command_of(result, row)}" for row in missing]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def row_cells(row: dict[str, Any], decisions: list[str], names: list[str]) -> list[list[str]]:
+    """The lines of a row: one per backbone that has run, or one that says it has not."""
+    published = " / ".join(f"{name} {value:g}" for name, value in row["published"].items()) or "–"
+    if not row["runs"]:
+        return [[row["title"], row["test"], published, "not run here", *["–"] * (len(decisions) + 2)]]
+    lines = []
+    for backbone, runs in row["runs"].items():
+        model = "character n-grams" if row["kind"] == "char_ngram" else backbone
+        cells = []
+        for decision in decisions:
+            found = [run["decisions"].get(decision) for run in runs]
+            cells.append(" / ".join(spread([f[name] for f in found], 0 if name == "flagged" else 3) for name in names)
+                         if all(found) else "–")  # fmt: skip
+        ranked = spread([run["auroc"] for run in runs])
+        lines.append([row["title"], row["test"], published, model, *cells, ranked, str(len(runs))])
+    return lines
+
+
+def command_of(result: dict[str, Any], row: dict[str, Any]) -> str:
+    """The command that runs a row."""
+    files = " ".join(f"--{name} {' '.join(file['file'] for file in pair)}" for name, pair in result["files"].items())
+    needs = f" --needs {row['needs']}" if row["needs"] else ""
+    backbone = f" --backbone {row['backbone']}" if row["backbone"] else ""
+    return f"python -m mvh.experiments.{result['experiment']} {files}{backbone} --rows '{row['title']}'{needs}"

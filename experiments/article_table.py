@@ -1,0 +1,153 @@
+"""A table of the first article: rows and seeds run one by one, each kept, and the results as JSON and Markdown.
+
+A table is an `Experiment`. `main` runs the rows that can be run, for several seeds: each draws its own sample and its own
+head. Every finished run is a small file in `--work`: the same command again goes on after it, and the page shows the runs of
+every backbone that are there. Words after `--` go to train.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mvh.experiments.article import BACKBONES, RECIPES, RUNS, Job, Row
+from mvh.experiments.article_page import markdown
+from mvh.experiments.kept_runs import keep_run, kept_run, signature
+from mvh.export import file_sha256, provenance
+
+logger = logging.getLogger("mvh.experiments.article")
+
+SEEDS = 3
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table: its name, title, what is said above it, its rows, and what is said below it once they have run."""
+
+    name: str
+    title: str
+    about: str
+    rows: tuple[Row, ...]
+    decisions: tuple[str, ...] = ("argmax", "softmax BH")
+    figures: tuple[str, ...] = ("f1", "recall", "precision")
+    notes: Callable[[dict[str, Any]], list[str]] = lambda result: []
+
+
+def signed(row: Row, job: Job) -> str:
+    """The signature of a run: files, recipe, options, decisions."""
+    files = [_sha256(path) for name in sorted(files_of(row)) for path in job.files[name]]
+    recipe = (RECIPES / f"{row.training.recipe}.yaml").read_text(encoding="utf-8")
+    return signature([*files, recipe, repr(row.training), repr(job.options), *job.decisions, str(job.quick), row.kind])
+
+
+def files_of(row: Row) -> set[str]:
+    """The files a row reads: "english", "multilingual"."""
+    return {*row.training.data, row.test}
+
+
+def run_file(row: Row, job: Job) -> Path:
+    """Where a run of a row is kept; tables with the same row share it."""
+    asked = signature(job.decisions)[:4]
+    return job.work / "runs" / f"{row.kind}-{row.training.name()}-{row.test}-{job.backbone}-{job.seed}-{asked}.json"
+
+
+def wanted(row: Row, args: argparse.Namespace) -> bool:
+    """Whether the command asks for this row."""
+    named = not args.rows or any(word in row.title for word in args.rows)
+    return not args.page_only and named and (not row.needs or row.needs in args.needs)
+
+
+@cache
+def _sha256(path: Path) -> str:
+    return file_sha256(path)
+
+
+def run(row: Row, job: Job) -> dict[str, Any]:
+    """Run a row for one seed, and keep it."""
+    logger.info("%s on %s, %s, seed %d", row.training.name(), row.test, job.backbone, job.seed)
+    begun, made_by = time.perf_counter(), provenance()
+    figures = {"backbone": job.backbone, "seed": job.seed, **RUNS[row.kind](row, job), "made_by": made_by}
+    figures["seconds"] = round(time.perf_counter() - begun)
+    return keep_run(run_file(row, job), signed(row, job), figures)
+
+
+def summary(row: Row, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """A row of the results: published figures, runs by backbone."""
+    backbones: dict[str, list[dict[str, Any]]] = {}
+    for made in runs:
+        backbones.setdefault(made["backbone"], []).append(made)
+    return {"title": row.title, "name": row.training.name(), "kind": row.kind, "test": row.test, "needs": row.needs,
+            "backbone": row.backbone, "published": dict(row.published), "runs": backbones}  # fmt: skip
+
+
+def main(experiment: Experiment, argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Command line of every table; see the docstring of one. Returns what its JSON file holds."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    cut = words.index("--") if "--" in words else len(words)
+    words, extra = words[:cut], words[cut + 1 :]
+    prog = f"python -m mvh.experiments.{experiment.name}"
+    parser = argparse.ArgumentParser(prog=prog, description=experiment.title)
+    pair = {"nargs": 2, "type": Path, "metavar": ("TRAIN", "TEST")}
+    parser.add_argument("--english", required=True, help="SemEval files of the English track", **pair)  # type: ignore[arg-type]
+    parser.add_argument("--multilingual", help="the same of the multilingual track", **pair)  # type: ignore[arg-type]
+    parser.add_argument("--backbone", choices=list(BACKBONES), default="mdeberta", help="what is trained (mdeberta)")
+    parser.add_argument("--weights", help="name or folder of its weights, if not those on the Hub")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(SEEDS)), help="one run of each row per seed")
+    parser.add_argument("--rows", nargs="+", help="run only rows whose title holds one of these words")
+    parser.add_argument("--needs", nargs="+", default=[], help="rows are run that need this, e.g. translation")
+    parser.add_argument(
+        "--out", type=Path, default=Path(f"results/{experiment.name}.json"), help="the page lies beside it"
+    )
+    parser.add_argument("--work", type=Path, default=Path("runs/article"), help="folder of trainings and finished runs")
+    parser.add_argument("--page-only", action="store_true", help="run nothing; the page from what has finished")
+    parser.add_argument("--quick", action="store_true", help="whether it runs, not what it finds")
+    args = parser.parse_args(words)
+    if args.out.suffix != ".json":
+        raise ValueError(f"--out must name a .json file, got {args.out.name}.")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    files = {"english": tuple(args.english)}
+    if args.multilingual:
+        files["multilingual"] = tuple(args.multilingual)
+    work = args.work / "quick" if args.quick else args.work
+    given = Job(files, work, 0, args.backbone, args.weights, tuple(extra), experiment.decisions, args.quick)
+    rows = []
+    for row in experiment.rows:
+        runs = []
+        for backbone in [args.backbone, *(name for name in BACKBONES if name != args.backbone)]:
+            for seed in args.seeds[:1] if args.quick else args.seeds:
+                job = replace(given, backbone=backbone, seed=seed)
+                if not files_of(row) <= set(files) or row.backbone not in (None, backbone):
+                    continue
+                made = kept_run(run_file(row, job), signed(row, job))
+                if made is None and backbone == args.backbone and wanted(row, args):
+                    made = run(row, job)
+                runs += [made] if made else []
+        rows.append(summary(row, runs))
+    shown = [Path(word).name if Path(word).is_absolute() or Path(word).is_file() else word for word in words]
+    command = shlex.join([*shown, *(["--", *extra] if extra else [])])
+    result = {
+        "experiment": experiment.name,
+        "title": experiment.title,
+        "about": experiment.about,
+        "figures": list(experiment.figures),
+        "decisions": list(experiment.decisions),
+        "command": f"{prog} {command}",
+        "quick": args.quick,
+        "files": {name: [{"file": p.name, "sha256": file_sha256(p)} for p in pair] for name, pair in files.items()},
+        **provenance(),
+        "rows": rows,
+    }
+    result["notes"] = experiment.notes(result)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    args.out.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
+    return result

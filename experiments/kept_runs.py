@@ -1,0 +1,34 @@
+"""Finished runs of an experiment, one small JSON file each: the same command again goes on after the last of them.
+
+A run is kept under a signature, the hash of everything that could change its figures; with another signature it is made
+anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+
+def signature(parts: Iterable[str]) -> str:
+    """A hash of data, settings and code of a run, 16 hex digits."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def kept_run(path: Path, signed: str) -> dict[str, Any] | None:
+    """Figures of a run that was finished before under this signature, or None."""
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return kept if kept and kept["signature"] == signed else None
+
+
+def keep_run(path: Path, signed: str, figures: dict[str, Any]) -> dict[str, Any]:
+    """Write a finished run's figures, whole or not at all; returns them with the signature."""
+    figures = {"signature": signed, **figures}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+    return figures

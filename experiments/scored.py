@@ -1,0 +1,68 @@
+"""Documents scored once by a detector and kept: every later figure is arithmetic on their segments' margins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from mvh.calibration_mvh import Document
+
+
+@dataclass(frozen=True)
+class Scored(Document):
+    """A scored document with its label, 0 human or 1 machine, and its source."""
+
+    label: int
+    source: str
+
+
+def scored_rows(checkpoint: str, cache: Path, name: str, rows: Callable[[], Iterable[dict[str, Any]]]) -> list[Scored]:
+    """Documents of one file or role, from the cache or scored into it."""
+    file = cache / f"{name}.jsonl"
+    if not file.exists():
+        from transformers import pipeline
+
+        import mvh.pipeline_mvh  # noqa: F401  registers the task
+
+        detect: Any = pipeline("mvh-detect", model=checkpoint, trust_remote_code=True)  # type: ignore[call-overload]
+        known = list(rows())
+        results = detect.margins(row["text"] for row in known)
+        lines = []
+        for row, result in zip(known, tqdm(results, total=len(known), desc=name), strict=True):
+            if isinstance(result, Exception):
+                raise ValueError(f"{name}, {row['id']}: {result}") from result
+            document = result[0]
+            lists = {"margins": document.margins.tolist(), "core_tokens": document.core_tokens.tolist()}
+            about = {"id": row["id"], "label": row["label"], "source": row["source"], "script": document.script}
+            lines.append(json.dumps({**about, **lists}))
+        cache.mkdir(parents=True, exist_ok=True)
+        file.with_suffix(".part").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        file.with_suffix(".part").rename(file)
+    documents = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        scores = np.array(row["margins"]), np.array(row["core_tokens"])
+        documents.append(Scored(*scores, row["script"], row["label"], family(row["source"])))
+    return documents
+
+
+def family(source: str) -> str:
+    """The collection of a source: what stands before the first colon, or the whole where only "zeroshot" stands there."""
+    head, _, rest = source.partition(":")
+    return f"{head}:{rest}" if head == "zeroshot" else head
+
+
+def human(documents: Iterable[Scored]) -> list[Scored]:
+    """Those labelled human."""
+    return [document for document in documents if document.label == 0]
+
+
+def machine(documents: Iterable[Scored]) -> list[Scored]:
+    """Those labelled machine."""
+    return [document for document in documents if document.label == 1]
