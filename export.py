@@ -21,16 +21,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoTokenizer, PreTrainedModel
+from transformers import PreTrainedModel
 
 from mvh.calibration_mvh import decode_calibration
-from mvh.card import write_card
+from mvh.card import HUB_NAME, read_figures, write_card
 from mvh.modeling_mvh import MvhForSequenceClassification
+from mvh.opening import open_folder
 from mvh.pipeline_mvh import MvhDetectPipeline
 from mvh.recipe import STORE_DTYPES
 from mvh.seen import USES, read_seen, write_hashes
 
 ROOT = Path(__file__).resolve().parent
+LOCAL_KEYS = ("_name_or_path", "name_or_path", "is_local", "local_files_only", "max_length")  # of config and tokenizer
 
 
 def export_checkpoint(
@@ -72,31 +74,35 @@ def export_checkpoint(
     part = folder.with_name(folder.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.parent.mkdir(parents=True, exist_ok=True)
-    for config in (model.config, model.config.backbone_config):
-        config._name_or_path = ""  # a local path must not leave the machine
     pipe = MvhDetectPipeline(model=model.to("cpu"), tokenizer=tokenizer, device="cpu")
     pipe.model.to(getattr(torch, store_dtype))
     pipe.save_pretrained(part)
-    _clean_json(part / "config.json", drop=("_name_or_path",), fields={"dtype": "float32"})
-    _clean_json(part / "tokenizer_config.json", drop=("is_local", "local_files_only", "max_length", "name_or_path"))
+    clean_json(part / "config.json", fields={"dtype": "float32"})
+    for file in part.rglob("tokenizer_config.json"):  # an ensemble has several
+        clean_json(file)
     for use, hashes in (seen or {}).items():
         write_hashes(part, hashes, use)
-    write_card(part, {"base_model": Path(base_model).name if base_model else None, **(figures or {})})
+    write_card(part, {**({"base_model": public_name(base_model)} if base_model else {}), **(figures or {})})
     return put_in_place(part, folder)
 
 
 def refresh(checkpoint: Path, out: Path, store_dtype: str) -> Path:
     """Write a checkpoint again with the code of this commit: same weights, config, calibration and card figures."""
-    model = MvhForSequenceClassification.from_pretrained(checkpoint, dtype=torch.float32)
-    try:
-        decode_calibration(model.config.calibration or {"version": None})
-    except ValueError:
-        model.config.calibration = None  # of an older version or damaged: it must be made anew
-    figures = checkpoint / "figures.json"
-    known = json.loads(figures.read_text(encoding="utf-8")) if figures.exists() else {}
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=True)
+    model, tokenizer = open_folder(checkpoint)
+    model.config.calibration = readable(model.config.calibration)
+    for member in getattr(model.config, "members", []):
+        member["calibration"] = readable(member["calibration"])
     seen = {use: hashes for use in USES if (hashes := read_seen(checkpoint, use)) is not None}
-    return export_checkpoint(model, tokenizer, out, store_dtype, known.get("base_model"), known, seen)
+    return export_checkpoint(model, tokenizer, out, store_dtype, figures=read_figures(checkpoint), seen=seen)
+
+
+def readable(packed: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A packed calibration, or None where it is of an older version or damaged: it must be made anew."""
+    try:
+        decode_calibration(packed or {"version": None})
+    except ValueError:
+        return None
+    return packed
 
 
 def put_in_place(part: Path, folder: Path) -> Path:
@@ -120,8 +126,13 @@ def refuse_foreign(folder: Path) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     config = folder / "config.json"
-    if not config.is_file() or json.loads(config.read_text(encoding="utf-8")).get("model_type") != "mvh":
+    if not config.is_file() or not is_detector(json.loads(config.read_text(encoding="utf-8"))):
         raise ValueError(f"{folder} exists and is no mvh checkpoint; name another folder.")
+
+
+def is_detector(config: dict[str, Any]) -> bool:
+    """Whether a config.json is that of a detector of ours, single or an ensemble."""
+    return str(config.get("model_type")).split("-")[0] == "mvh"
 
 
 def file_sha256(path: Path) -> str:
@@ -151,11 +162,17 @@ def provenance() -> dict[str, Any]:
     }
 
 
-def _clean_json(path: Path, drop: tuple[str, ...], fields: dict[str, Any] | None = None) -> None:
-    """Remove keys that tell of this machine and set others, at the top and in the nested backbone config."""
+def public_name(backbone: str) -> str:
+    """What a backbone may be called where others read it: a Hub name as it is, a local folder by its last part."""
+    return backbone if HUB_NAME.fullmatch(backbone) and not Path(backbone).exists() else Path(backbone).name
+
+
+def clean_json(path: Path, fields: dict[str, Any] | None = None) -> None:
+    """Remove keys that tell of this machine from a config and set others: at the top, in members and nested backbones."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    for level in (content, content.get("backbone_config", {})):
-        for key in drop:
+    levels = [content, *content.get("members", [])]
+    for level in [*levels, *(level.get("backbone_config", {}) for level in levels)]:
+        for key in LOCAL_KEYS:
             level.pop(key, None)
         if fields and (level is content or "dtype" in level):
             level.update(fields)
