@@ -4,9 +4,10 @@
     python -m mvh.calibrate --model CKPT --human MY_FOLDER_OR_FILE --out CKPT2
 
 With `--dataset` the human documents of the roles calibration_segments and calibration_documents are used, and the
-choosing role says from which length on the detector can tell; with `--human` (a folder of text files, JSON Lines, CSV) a
+choosing role says from which length on the detector can tell; with `--human` (a folder of documents, JSON Lines, CSV) a
 seeded half for each. A document serves one calibration only, and must have served neither training nor any choice:
-texts that the checkpoint has learnt from are refused. The weights are copied untouched; scores, counts, normaliser
+texts that the checkpoint has learnt from are refused. Of an ensemble each member is calibrated on the same texts, and
+where scores are combined the whole as well. The weights are copied untouched; scores, counts, normaliser
 version and the weights' fingerprint go into the config.
 """
 
@@ -24,19 +25,22 @@ from typing import Any
 
 import numpy as np
 from tqdm import tqdm
-from transformers import AutoTokenizer, pipeline
+from transformers import pipeline
 
-import mvh.pipeline_mvh  # noqa: F401  registers the task
 from mvh.abstention import cut_short, power_by_length, shortest_tellable
 from mvh.audit.statistics import suspicious
-from mvh.calibration_mvh import Calibration, Document, decode_calibration, encode_calibration
+from mvh.calibration_mvh import decode_calibration, encode_calibration
 from mvh.card import write_card
 from mvh.dataset_builder.build import fingerprint
 from mvh.dataset_builder.texts import read_texts
 from mvh.dataset_builder.writing import LABELS
 from mvh.export import provenance, put_in_place, refuse_foreign
-from mvh.modeling_mvh import MvhForSequenceClassification
+from mvh.members_mvh import identity, merges
 from mvh.normalization_mvh import normalize
+from mvh.opening import open_folder
+from mvh.pipeline_mvh import TASK
+from mvh.readings_mvh import Reading, human_scale, mean_document
+from mvh.references_mvh import Calibration, Document
 from mvh.seen import refuse_seen, write_seen
 from mvh.statistics_mvh import document_margin
 from mvh.voting_mvh import document_p_value
@@ -87,28 +91,21 @@ def calibrate(
         raise ValueError(f"{len(shared)} texts serve both calibrations; each document may serve one.")
     for unknown in refuse_seen(checkpoint, [*segment_texts, *document_texts], "The calibration texts", ("training",)):
         logger.warning(unknown)
-    segment_documents = _score(detect, segment_texts, "segment calibration")
-    document_documents = _score(detect, document_texts, "document calibration")
-    about: dict[str, Any] = {"population": population, **detect.identity(), "commit": provenance()["commit"]}
-    if doubt := _doubt(document_documents, before, alpha):
-        logger.warning(doubt)
-        about["doubt"] = doubt  # every result and the card will say it
-    settings: dict[str, Any] = {
-        "statistic": statistic or (before.statistic if before else "mean_margin"),
-        "tellable_tokens": before.tellable_tokens if before else 0,
-        "tellable_alpha": before.tellable_alpha if before else alpha,
-    }
-    packed = encode_calibration(segment_documents, document_documents, about, **settings)
-    if choosing:
-        rows = power_by_length(_score(detect, cut_short(choosing), "short texts"), decode_calibration(packed), alpha)
-        try:
-            settings |= {"tellable_tokens": shortest_tellable(rows), "tellable_alpha": alpha}
-        except ValueError as error:
-            logger.warning(f"No length can be named from which on the detector can tell. {error}")
-        about["power_by_tokens"] = rows
-        packed = encode_calibration(segment_documents, document_documents, about, **settings)
+    sides = [
+        _score(detect, segment_texts, "segment calibration"),
+        _score(detect, document_texts, "document calibration"),
+        _score(detect, cut_short(choosing), "short texts"),
+    ]
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
-    config["calibration"] = packed
+    if config.get("combine") not in (None, "mean_margin"):  # of the segment side alone: documents are ranked afterwards
+        members = zip(*sides[0], strict=True)
+        config["scales"] = [human_scale(*_margins([reading.document for reading in own])) for own in members]
+    said = {"population": population, "commit": provenance()["commit"]}
+    for index, older in before.items():
+        segments, documents, short = ([_document(r, index, config.get("scales")) for r in side] for side in sides)
+        owner = config if index is None else config["members"][index]
+        at_work = detect.identity() if index is None else identity(detect.members[index].fingerprint, "float32")
+        owner["calibration"] = pack(segments, documents, short, said | at_work, older, alpha, statistic)
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     shutil.copytree(checkpoint, part)
@@ -122,24 +119,69 @@ def calibrate(
     return put_in_place(part, out)
 
 
-def open_checkpoint(checkpoint: Path) -> tuple[Any, Calibration | None]:
-    """A checkpoint under today's code, without its calibration; and that calibration, where it can still be read.
+def pack(
+    segments: Sequence[Document],
+    documents: Sequence[Document],
+    short: Sequence[Document],
+    about: dict[str, Any],
+    before: Calibration | None,
+    alpha: float,
+    statistic: str | None,
+) -> dict[str, Any]:
+    """The packed calibration of one detector or member.
+
+    Args:
+        segments: Human documents for segment p-values.
+        documents: Others for document p-values.
+        short: Machine texts cut short, by which the shortest length to tell is measured; may be empty.
+        about: What the calibration belongs to.
+        before: The calibration that is replaced.
+        alpha: Level of the tests.
+        statistic: A key of STATISTICS; that of `before` by default, else the mean margin.
+    """
+    about = dict(about)
+    if doubt := _doubt(documents, before, alpha):
+        logger.warning(doubt)
+        about["doubt"] = doubt  # every result and the card will say it
+    settings: dict[str, Any] = {
+        "statistic": statistic or (before.statistic if before else "mean_margin"),
+        "tellable_tokens": before.tellable_tokens if before else 0,
+        "tellable_alpha": before.tellable_alpha if before else alpha,
+    }
+    packed = encode_calibration(segments, documents, about, **settings)
+    if not short:
+        return packed
+    about["power_by_tokens"] = rows = power_by_length(short, decode_calibration(packed), alpha)
+    try:
+        settings |= {"tellable_tokens": shortest_tellable(rows), "tellable_alpha": alpha}
+    except ValueError as error:
+        logger.warning(f"No length can be named from which on the detector can tell. {error}")
+    return encode_calibration(segments, documents, about, **settings)
+
+
+def open_checkpoint(checkpoint: Path) -> tuple[Any, dict[int | None, Calibration | None]]:
+    """A checkpoint under today's code, and the calibrations it carries.
+
+    Returns:
+        The pipeline; and for each part that is to be calibrated its calibration, None where there is none to read. Parts
+        are the detector itself (None) and the members of an ensemble (their index); an ensemble that merges p-values has
+        no calibration of its own.
 
     Raises:
         ValueError: If there is no such folder or it is no checkpoint.
     """
-    if not (checkpoint / "config.json").is_file():
-        raise ValueError(f"{checkpoint} is no checkpoint folder: it has no config.json.")
-    model = MvhForSequenceClassification.from_pretrained(checkpoint)
-    packed, model.config.calibration = model.config.calibration, None
-    before = None
-    if packed:
+    model, tokenizer = open_folder(checkpoint)
+    configs: dict[int | None, Any] = {} if merges(model.config) else {None: model.config}
+    configs |= {index: member.config for index, member in enumerate(getattr(model, "members", []))}
+    before: dict[int | None, Calibration | None] = {}
+    for part, config in configs.items():
+        before[part] = None
         try:
-            before = decode_calibration(packed)
+            before[part] = decode_calibration(config.calibration) if config.calibration else None
         except ValueError as error:
-            logger.warning(f"The calibration it carries is dropped unread. {error}")
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=True)
-    return pipeline("mvh-detect", model=model, tokenizer=tokenizer), before  # type: ignore[call-overload]  # our own task
+            logger.warning(f"The calibration of {config.name} is dropped unread. {error}")
+        config.calibration = None
+    return pipeline(TASK, model=model, tokenizer=tokenizer), before  # type: ignore[call-overload]  # our own task
 
 
 def split_in_two(texts: list[str], seed: int) -> tuple[list[str], list[str]]:
@@ -160,7 +202,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder of the checkpoint")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--dataset", type=Path, help="folder made by mvh.dataset_builder")
-    source.add_argument("--human", type=Path, help="human documents: a folder of text files, JSON Lines or CSV")
+    source.add_argument(
+        "--human", type=Path, help="human documents: a folder of txt, md, html, pdf, docx, odt; .jsonl or .csv"
+    )
+    parser.add_argument("--body-only", action="store_true", help="leave out headings, running heads, references, code")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--statistic", help="document statistic (default: the checkpoint's)")
     parser.add_argument("--least", type=int, default=LEAST, help=f"own documents needed (default: {LEAST})")
@@ -175,9 +220,10 @@ def main(argv: list[str] | None = None) -> None:
         choosing = _role(args.dataset, "choose", 1)
         manifest = json.loads((args.dataset / "manifest.json").read_text(encoding="utf-8"))
         null = manifest.get("labels", LABELS)[0]
-        what = f"{null} documents of {manifest['inputs']['train_file']['file']}, used neither for training nor for any choice"
+        files = " and ".join(made["file"] for name, made in manifest["inputs"].items() if name.startswith("train_file"))
+        what = f"{null} documents of {files}, used neither for training nor for any choice"
     else:
-        texts = [text for _, text in read_texts(args.human, label=0)]
+        texts = [text for _, text in read_texts(args.human, label=0, body_only=args.body_only)]
         sides = list(split_in_two(texts, args.seed))
         if (distinct := sum(map(len, sides))) < args.least:
             raise ValueError(
@@ -193,7 +239,7 @@ def main(argv: list[str] | None = None) -> None:
     )
 
 
-def _doubt(documents: list[Document], before: Calibration | None, alpha: float) -> str | None:
+def _doubt(documents: Sequence[Document], before: Calibration | None, alpha: float) -> str | None:
     """Whether documents given as human look like machine texts, to the checkpoint's calibration or to its bare scores."""
     if before is not None:
         p_values = [document_p_value(d, before, before.group_of(d.script, d.tokens)) for d in documents]
@@ -211,13 +257,25 @@ def _role(dataset: Path, role: str, label: int) -> list[str]:
     return [row["text"] for row in load_dataset(str(dataset), "documents", split=role) if row["label"] == label]
 
 
-def _score(detect: Any, texts: Iterable[str], what: str) -> list[Document]:
+def _score(detect: Any, texts: Iterable[str], what: str) -> list[list[Reading]]:
+    """What each member makes of each text."""
     texts = list(texts)
-    scored = list(tqdm(detect.margins(texts), total=len(texts), desc=what, unit=" documents"))
+    scored = list(tqdm(detect.readings(texts), total=len(texts), desc=what, unit=" documents", disable=not texts))
     failed = [str(item) for item in scored if isinstance(item, Exception)]
     if failed:
         raise ValueError(f"{len(failed)} of {len(texts)} texts cannot be scored, the first because: {failed[0]}")
-    return [document for document, _ in scored]
+    return scored
+
+
+def _document(readings: Sequence[Reading], part: int | None, scales: list[list[float]] | None) -> Document:
+    """The scores of a document as one part of the detector gives them: a member, or (None) the whole."""
+    return mean_document(readings, scales) if part is None else readings[part].document
+
+
+def _margins(documents: Sequence[Document]) -> tuple[np.ndarray, np.ndarray]:
+    """Margins of all segments, shape (n,), and weights (n,) of which each document has one in all."""
+    weights = [np.full(len(document.margins), 1.0 / len(document.margins)) for document in documents]
+    return np.concatenate([document.margins for document in documents]), np.concatenate(weights)
 
 
 def _key(text: str) -> bytes:

@@ -1,16 +1,31 @@
-"""MvhForSequenceClassification: encoder -> pooling ++ features -> GELU head -> two logits.
+"""MvhForSequenceClassification: a segment -> two logits, by one of two heads.
 
-Letters in shape comments: B segments, T tokens, H hidden size of the backbone, F handcrafted features, C classes.
+`head="layers"`: encoder -> pooling ++ features -> GELU head. `head="label_token"`: a whole encoder-decoder such as T5
+generates the label as one token; decoding is constrained to the two label words, so their logits at the decoder's first
+step are the two logits, and the margin is the log-odds of the words.
+
+Letters in shape comments: B segments, T tokens, H hidden size of the backbone, F handcrafted features, C classes, V
+vocabulary.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, AutoModelForTextEncoding, PretrainedConfig, PreTrainedModel
+from transformers import (
+    MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING,
+    MODEL_FOR_TEXT_ENCODING_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoModelForSeq2SeqLM,
+    AutoModelForTextEncoding,
+    PretrainedConfig,
+    PreTrainedModel,
+)
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .configuration_mvh import MvhConfig
@@ -39,7 +54,7 @@ class MvhHead(nn.Module):
 
 
 class MvhForSequenceClassification(PreTrainedModel):
-    """Scores one segment of text: any AutoModel text encoder under a head of fully connected layers.
+    """Scores one segment of text: an AutoModel text encoder under fully connected layers, or a whole encoder-decoder.
 
     `forward` returns a `SequenceClassifierOutput` with `logits` of shape (B, C), the null class first; the margin used
     by every decision is `logits[:, 1] - logits[:, 0]`.
@@ -58,31 +73,36 @@ class MvhForSequenceClassification(PreTrainedModel):
     def __init__(self, config: MvhConfig) -> None:
         super().__init__(config)
         self.num_labels = config.num_labels
-        self.encoder = _encoder_from_config(config.backbone_config)
+        self.encoder = backbone_class(config.backbone_config, config.head).from_config(config.backbone_config)
         self._drop_pooler()
-        inputs = config.backbone_config.hidden_size + len(config.feature_names)
-        self.head = MvhHead(inputs, config.head_widths, config.num_labels, config.head_dropout)
+        if config.head == "layers":
+            inputs = config.backbone_config.hidden_size + len(config.feature_names)
+            self.head = MvhHead(inputs, config.head_widths, config.num_labels, config.head_dropout)
         self.encoder_frozen = False
         self.post_init()
 
     @classmethod
     def from_backbone(cls, name_or_path: str, **config_fields: Any) -> MvhForSequenceClassification:
-        """A detector with a pretrained backbone and a fresh head.
+        """A detector with a pretrained backbone and a fresh head; a label token needs nothing fresh.
 
         Args:
-            name_or_path: Hub name or folder of an AutoModel text encoder; of T5 only the encoder is taken.
+            name_or_path: Hub name or folder of an AutoModel text encoder; of T5 only the encoder is taken, unless
+                `head="label_token"`.
             **config_fields: Fields of `MvhConfig`; `backbone_overrides` may hold a dict of fields of the backbone's
-            config.
+                config.
+
+        Raises:
+            ValueError: If a label token is wanted of a backbone without a decoder.
         """
         overrides = config_fields.pop("backbone_overrides", None) or {}
-        try:
-            encoder = AutoModelForTextEncoding.from_pretrained(name_or_path, dtype=torch.float32, **overrides)
-        except ValueError as error:
-            if "Unrecognized configuration class" not in str(error):
-                raise
-            encoder = AutoModel.from_pretrained(name_or_path, dtype=torch.float32, **overrides)
+        kind = backbone_class(AutoConfig.from_pretrained(name_or_path), config_fields.get("head", "layers"))
+        encoder = kind.from_pretrained(name_or_path, dtype=torch.float32, **overrides)
+        if getattr(encoder.config, "decoder_start_token_id", None) is None and encoder.can_generate():
+            encoder.config.decoder_start_token_id = encoder.generation_config.decoder_start_token_id
         model = cls(MvhConfig(backbone_config=encoder.config, **config_fields))
         model.encoder = encoder
+        # T5 v1.1 and mT5 were trained with an output layer of their own: what is tied is what was found to be tied
+        model.all_tied_weights_keys = {f"encoder.{a}": f"encoder.{b}" for a, b in encoder.all_tied_weights_keys.items()}
         model._drop_pooler()
         return model
 
@@ -123,23 +143,28 @@ class MvhForSequenceClassification(PreTrainedModel):
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, T, H)
-        if self.config.pooling == "mean":
-            mask = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
-            pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)  # (B, H)
+        if self.config.head == "label_token":
+            logits = self._label_logits(input_ids, attention_mask, features)  # (B, C)
         else:
-            pooled = hidden[:, 0]  # (B, H)
-        logits = self.head(self._join_features(pooled, features))  # (B, C)
+            hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, T, H)
+            if self.config.pooling == "mean":
+                mask = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
+                pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)  # (B, H)
+            else:
+                pooled = hidden[:, 0]  # (B, H)
+            logits = self.head(self._join_features(pooled, features))  # (B, C)
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     def freeze_encoder(self, frozen: bool) -> None:
         """Freeze or thaw the encoder; a frozen encoder also stays in eval mode (no dropout) while the head trains.
 
-        Only what was trainable before the first freeze is thawed, so LoRA's frozen base weights stay frozen.
+        Where the label is a token, the head is the decoder, with the output layer where it is not the embeddings:
+        frozen are the encoder and the embeddings that encoder and decoder share. Only what was trainable before the
+        first freeze is thawed, so LoRA's frozen base weights stay frozen; of a decoder its LoRA goes on training.
         """
         if not hasattr(self, "_encoder_trainable"):
-            self._encoder_trainable = [p for p in self.encoder.parameters() if p.requires_grad]
+            self._encoder_trainable = [p for p in self._freezable().parameters() if p.requires_grad]
         for parameter in self._encoder_trainable:
             parameter.requires_grad_(not frozen)
         self.encoder_frozen = frozen
@@ -149,7 +174,7 @@ class MvhForSequenceClassification(PreTrainedModel):
         """Set training mode; a frozen encoder stays in eval mode. The Trainer calls this at every step."""
         super().train(mode)
         if getattr(self, "encoder_frozen", False):
-            self.encoder.eval()
+            self._freezable().eval()
         return self
 
     def fingerprint(self) -> str:
@@ -164,6 +189,25 @@ class MvhForSequenceClassification(PreTrainedModel):
     def get_input_embeddings(self) -> nn.Module:
         """The encoder's word embeddings."""
         return self.encoder.get_input_embeddings()
+
+    def _freezable(self) -> nn.Module:
+        """What `freeze_encoder` freezes. T5's encoder holds the shared embeddings."""
+        return self.encoder.get_encoder() if self.config.head == "label_token" else self.encoder
+
+    def _label_logits(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, features: torch.Tensor | None
+    ) -> torch.Tensor:
+        """(B, T) -> (B, C): the label words' logits at the decoder's first step, after its start token."""
+        if features is not None:
+            raise ValueError(f"A label token takes no handcrafted features, and {features.shape[-1]} were given.")
+        start = self.config.backbone_config.decoder_start_token_id
+        output = self.encoder(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            decoder_input_ids=input_ids.new_full((len(input_ids), 1), start),  # (B, 1)
+            use_cache=False,
+        )
+        return output.logits[:, 0, self.config.label_token_ids]  # (B, 1, V) -> (B, C)
 
     def _join_features(self, pooled: torch.Tensor, features: torch.Tensor | None) -> torch.Tensor:
         """(B, H) and (B, F) -> (B, H + F), features scaled by the config's statistics, at most ten deviations."""
@@ -185,11 +229,41 @@ class MvhForSequenceClassification(PreTrainedModel):
             self.encoder.pooler = None
 
 
-def _encoder_from_config(config: PretrainedConfig) -> PreTrainedModel:
-    """Build the encoder: the text-encoding class where the library has one (T5's encoder alone), else AutoModel."""
-    try:
-        return AutoModelForTextEncoding.from_config(config)
-    except ValueError as error:
-        if "Unrecognized configuration class" not in str(error):
-            raise
-        return AutoModel.from_config(config)
+def backbone_class(config: PretrainedConfig, head: str) -> Any:
+    """The auto class that builds a backbone: for T5's encoder alone the text-encoding one, which other models may lack.
+
+    Raises:
+        ValueError: If a label token is wanted of a backbone without a decoder.
+    """
+    if head == "label_token":
+        if type(config) not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
+            raise ValueError(
+                f"head 'label_token' needs an encoder-decoder such as T5, and a {config.model_type} is none."
+            )
+        return AutoModelForSeq2SeqLM
+    return AutoModelForTextEncoding if type(config) in MODEL_FOR_TEXT_ENCODING_MAPPING else AutoModel
+
+
+def label_token_ids(tokenizer: Any, words: Sequence[str]) -> list[int]:
+    """The token that each label word is.
+
+    Args:
+        tokenizer: The backbone's tokenizer.
+        words: One word for each label, label 0 first.
+
+    Raises:
+        ValueError: If a word is not one known token, or two words are the same token.
+    """
+    ids = []
+    for word in words:
+        found = tokenizer(word, add_special_tokens=False)["input_ids"]
+        if len(found) != 1 or found[0] == tokenizer.unk_token_id:
+            tokens = tokenizer.convert_ids_to_tokens(found)
+            raise ValueError(
+                f"A label word must be one token that the tokenizer knows, and {word!r} is {tokens} to "
+                f"{type(tokenizer).__name__}; name other label_words."
+            )
+        ids.append(found[0])
+    if len(set(ids)) < len(ids):
+        raise ValueError(f"The label words {list(words)} are the same token to {type(tokenizer).__name__}.")
+    return ids

@@ -4,15 +4,17 @@
     >>> detect("A text of any length ...")
     {"label": "machine", "score": 0.97, "p_value": 0.0012, "passages": [{"start": 0, "end": 2380, ...}], ...}
 
-`preprocess` cuts a document into segments, `_forward` scores a batch of segments, `postprocess` turns the scores of one
-document into its result. Between them segments of many documents share batches of similar length. Importing this module
-registers the task "mvh-detect".
+`preprocess` cuts a document into segments (`members_mvh`), `_forward` scores a batch of segments, `postprocess` turns the
+scores of one document into its result (`results_mvh`). Between them segments of many documents share batches
+(`batching_mvh`). An ensemble goes the same way, each member with its own segments. A call keeps its state to itself.
+Importing this module registers the task "mvh-detect".
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,35 +24,31 @@ from transformers import AutoModelForSequenceClassification
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import ChunkPipeline
 
-from .calibration_mvh import Document, decode_calibration
-from .configuration_mvh import AUTO_MAP
-from .corrections_mvh import CORRECTIONS, known
-from .features_mvh import compute_features
-from .normalization_mvh import NORMALIZER_VERSION, STEPS
-from .passages_mvh import block_margins, edge_segments, merge_passages, refine_passages
-from .pvalues_mvh import P_VALUES, sigmoid
-from .scripts_mvh import dominant_script
-from .segmentation_mvh import BLOCK_TOKENS, Segment, segment_text, special_token_ids
-from .voting_mvh import VOTES, check_alpha, decide, screen
+from .batching_mvh import INPUTS, Prepared, collate, score_documents
+from .calibration_mvh import decode_calibration
+from .corrections_mvh import known
+from .inputs_mvh import PRECISIONS, check_batch_size, check_options, iterate_texts
+from .members_mvh import (
+    calibration_id,
+    identity,
+    members_of,
+    prepare_saving,
+    readings_of,
+    refuse_idle_type,
+    segment_inputs,
+    segments_of,
+    stale,
+)
+from .passages_mvh import edge_segments, merge_passages, refine_passages
+from .readings_mvh import Reading, mean_document
+from .references_mvh import Document
+from .results_mvh import document_result, error_result, screen_results, settings_of
+from .second_look_mvh import look_again
+from .segmentation_mvh import Segment
 
 TASK = "mvh-detect"
 VERSION = "0.1.0"
 BATCH_SIZE = 16
-WINDOWS_PER_BATCH = 64  # short windows of the second look at the edges of passages
-WINDOW_SEGMENTS = 512  # segments collected before they are sorted by length and scored: bounds memory and delay
-PRECISIONS = ("float32", "bfloat16")
-EDGES = ("refined", "grid")
-OPTIONS: dict[str, Any] = {
-    "alpha": None,
-    "correction": CORRECTIONS,
-    "vote": VOTES,
-    "p_values": P_VALUES,
-    "confidence": None,
-    "edges": EDGES,
-    "precision": PRECISIONS,
-}
-INPUTS = ("input_ids", "attention_mask", "features")  # what the model is given
-HANDED_ON = ("start", "end", "core_tokens", "core_ids", "block_starts", "script")  # what postprocessing needs beside it
 
 
 class MvhDetectPipeline(ChunkPipeline):
@@ -71,7 +69,9 @@ class MvhDetectPipeline(ChunkPipeline):
         confidence: None, or e.g. 0.9 for document p-values whose realised false-alarm rate is at most alpha with that
             confidence over the calibration draw (None: on average over draws).
         edges: "refined" (default): a second look at flagged segments finds where a passage begins and ends; "grid": at
-            segment borders. Checkpoints with handcrafted features always use the grid.
+            segment borders. Ensembles and checkpoints with handcrafted features always use the grid.
+        document_type: "academic", "reference", "news", "official", "fiction" or "informal", where it is known and the
+            detector has a feature that reads it; a calibration made without types holds for texts without.
         batch_size: Segments per batch, 16 by default.
         precision: "float32", or "bfloat16" for autocast.
     """
@@ -85,136 +85,64 @@ class MvhDetectPipeline(ChunkPipeline):
         super().__init__(*args, **kwargs)
         self.model.eval()
         config = self.model.config
-        if self.tokenizer is None:
-            raise ValueError(f"The detector {config.name!r} came without a tokenizer; pass tokenizer= beside model=.")
+        self.members = members_of(self.model, self.tokenizer)
         if self.device.type == "cpu" and self.model.dtype == torch.float16:
             raise ValueError(
                 "float16 on a CPU is about a hundred times slower than float32; load with dtype='float32'."
             )
         self.calibration = None if config.calibration is None else decode_calibration(config.calibration)
+        self.calibration_id = calibration_id(config)
         self.fingerprint = self.model.fingerprint()
 
     def _sanitize_parameters(self, **options: Any) -> tuple[dict, dict, dict]:
-        for ignored in ("truncation", "max_length", "padding", "top_k", "function_to_apply", "return_all_scores"):
-            options.pop(ignored, None)  # options of the stock text-classification task: nothing is ever truncated here
-        for name, value in list(options.items()):
-            if name not in OPTIONS:
-                raise TypeError(f"Unknown option {name!r}; known are {', '.join(OPTIONS)} and batch_size.")
-            if value is None:
-                del options[name]
-            elif name in ("alpha", "confidence"):
-                check_alpha(value, name)
-            else:
-                known(name, value, OPTIONS[name])
-        forward = {"precision": options.pop("precision")} if "precision" in options else {}
-        return {}, forward, options
+        given = check_options(options)
+        before = {name: given.pop(name) for name in ("document_type",) if name in given}
+        forward = {name: given.pop(name) for name in ("precision",) if name in given}
+        return before, forward, given
 
     # --- one document: preprocess -> _forward -> postprocess ---
 
     def segments(self, text: Any) -> list[Segment]:
-        """The segments of a document, as the config says.
+        """The segments of a document, of an ensemble those of its first member: see `members_mvh.segments_of`."""
+        return segments_of(self.members[0], text)
 
-        Raises:
-            TypeError: If the input is no string.
-            ValueError: If it is empty or nothing readable is left of it.
-        """
-        if not isinstance(text, str):
-            raise TypeError(f"A text must be a string, got {type(text).__name__}.")
-        if not text.strip():
-            raise ValueError(f"The text is blank: {len(text)} characters and none to read.")
-        config = self.model.config
-        steps = tuple(STEPS) if config.normalization is None else tuple(config.normalization)
-        return segment_text(text, self.tokenizer, config.core_tokens, config.context_tokens, steps)
-
-    def preprocess(self, input_: Any) -> Iterator[dict[str, Any]]:
-        """Yield one dict per segment: tensors with a leading axis of 1, span and script, and `is_last`."""
-        config = self.model.config
-        segments, script = self.segments(input_), dominant_script(input_)
-        for index, segment in enumerate(segments):
-            ids = torch.tensor([segment.input_ids])  # (1, T)
-            item = {
-                "input_ids": ids,
-                "attention_mask": torch.ones(1, len(segment.input_ids), dtype=torch.long),  # (1, T)
-                "start": segment.start,
-                "end": segment.end,
-                "core_tokens": segment.core_tokens,
-                "core_ids": ids[0, segment.core_start : segment.core_start + segment.core_tokens],  # (core_tokens,)
-                "block_starts": segment.block_starts,
-                "script": script,
-                "is_last": index == len(segments) - 1,
-            }
-            if config.feature_names:
-                item["features"] = torch.from_numpy(
-                    compute_features(segment.text, config.feature_names, config.feature_data)
-                )[None]  # (1, F)
-            yield item
+    def preprocess(self, input_: Any, document_type: str | None = None) -> Iterator[dict[str, Any]]:
+        """Yield one dict for each segment of each member, see `members_mvh.segment_inputs`, and `is_last`."""
+        items = [
+            item
+            for index, member in enumerate(self.members)
+            for item in segment_inputs(member, index, input_, document_type)
+        ]
+        for position, item in enumerate(items, 1):
+            yield {**item, "is_last": position == len(items)}
 
     def _forward(self, input_tensors: dict[str, Any], precision: str = "float32") -> dict[str, Any]:
-        """Score a batch: adds "margins", float32 of shape (B,), and hands everything but the inputs through."""
+        """Score a batch of one member: adds "margins", float32 of shape (B,), and hands all but the inputs through."""
+        model = self.members[input_tensors.get("member", 0)].model
         names = [name for name in INPUTS if name in input_tensors]
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
-            logits = self.model(**{name: input_tensors[name] for name in names}).logits.float()  # (B, 2)
+            logits = model(**{name: input_tensors[name] for name in names}).logits.float()  # (B, 2)
         rest = {key: value for key, value in input_tensors.items() if key not in names}
         dtype = precision if precision == "bfloat16" else str(self.model.dtype).removeprefix("torch.")
         return {**rest, "margins": logits[:, 1] - logits[:, 0], "dtype": dtype}
 
     def postprocess(
-        self,
-        model_outputs: list[dict[str, Any]],
-        alpha: float | None = None,
-        correction: str | None = None,
-        vote: str | None = None,
-        p_values: str | None = None,
-        confidence: float | None = None,
-        edges: str = "refined",
+        self, model_outputs: list[dict[str, Any]], edges: str = "refined", **options: Any
     ) -> dict[str, Any]:
-        """Scores of one document's segments -> its result, plain JSON types only."""
+        """Scores of one document's segments -> its result, see `results_mvh`; options as for the call."""
         config, dtype = self.model.config, model_outputs[0]["dtype"]
-        alpha = config.alpha if alpha is None else alpha
-        correction = correction or config.correction
-        vote = vote or config.vote or ("majority" if self.calibration is None else "calibrated")
-        p_values = p_values or config.p_values or ("softmax" if self.calibration is None else "conformal")
+        readings, settings = readings_of(model_outputs), settings_of(config, self.calibration_id is not None, options)
+        calibrations = [member.calibration for member in self.members]
+        document = self._combined(readings)
+        result = document_result(readings, document, self.calibration, calibrations, config, settings)
+        result["passages"] = self._passages(model_outputs, result["segments"], config.id2label[1], edges)
+        result["warnings"] += stale(config, self.members, self.identity(dtype))
+        result["model"] = self._about(dtype)
+        return result
 
-        document = _document(model_outputs)
-        decision = decide(document, self.calibration, alpha, correction, vote, p_values, confidence)
-        names = {index: config.id2label[index] for index in (0, 1)}
-        segments = [
-            {
-                "start": output["start"],
-                "end": output["end"],
-                "label": names[int(rejected)],
-                "score": float(sigmoid(margin)),
-                "margin": float(margin),
-                "p_value": float(p_value),
-                "adjusted_p_value": float(adjusted),
-            }
-            for output, margin, rejected, p_value, adjusted in zip(
-                model_outputs,
-                document.margins,
-                decision["rejected"],
-                decision["segment_p_values"],
-                decision["segment_adjusted"],
-                strict=True,
-            )
-        ]
-        flagged = sum(s["end"] - s["start"] for s in segments if s["label"] == names[1])
-        return {
-            "label": "uncertain" if decision["label"] is None else names[decision["label"]],
-            "score": float(sigmoid(decision["margin"])),
-            "margin": decision["margin"],
-            "p_value": decision["p_value"],
-            "positive_share": flagged / segments[-1]["end"],
-            "segments": segments,
-            "passages": self._passages(model_outputs, segments, names[1], edges),
-            "alpha": alpha,
-            "correction": correction,
-            "vote": vote,
-            "p_values": p_values,
-            "confidence": confidence,
-            "calibration": decision["calibration"],
-            "warnings": decision["warnings"] + self._calibration_warnings(dtype),
-            "model": self._about(dtype),
-        }
+    def _combined(self, readings: Sequence[Reading]) -> Document:
+        """The scores that the detector gives a document: its own, or the mean of its members'."""
+        return mean_document(readings, getattr(self.model.config, "scales", None))
 
     def _passages(
         self, outputs: list[dict[str, Any]], segments: list[dict[str, Any]], positive: str, edges: str
@@ -222,40 +150,21 @@ class MvhDetectPipeline(ChunkPipeline):
         """Flagged segments joined, with edges refined by a second look: no cost where nothing is flagged."""
         near = edge_segments([segment["label"] == positive for segment in segments])
         blocks = sum(len(output["block_starts"]) for output in outputs)
-        if not near or edges == "grid" or self.model.config.feature_names or blocks < 3:  # two blocks share all windows
+        alone = len(self.members) == 1 and not self.members[0].config.feature_names
+        if not near or edges == "grid" or not alone or blocks < 3:  # two blocks share all windows
             return merge_passages(segments, positive)
         return refine_passages(segments, positive, *self.block_margins(outputs, near))
 
     def block_margins(
         self, outputs: list[dict[str, Any]], segments: Sequence[int]
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Second look at some segments of a document, in blocks (see `passages_mvh`).
+        """Second look of a single detector at some segments of a document: see `second_look_mvh.look_again`."""
+        reader, precision = self.members[0], outputs[0].get("dtype", "float32")
 
-        Args:
-            outputs: What `preprocess` yields for the document, scored or not.
-            segments: Indices of the segments to look at.
+        def score(items: list[dict[str, Any]]) -> torch.Tensor:
+            return self.forward(collate(items, reader.pad_id), precision=precision)["margins"]
 
-        Returns:
-            First character, number of tokens and margin of each of the document's n blocks, shapes (n,); margins are nan
-            outside those segments.
-        """
-        split = [output["core_ids"].cpu().split(BLOCK_TOKENS) for output in outputs]
-        first = np.cumsum([0, *map(len, split)])  # (m + 1,): index of each segment's first block
-        blocks = [block for parts in split for block in parts]
-        prefix, suffix = (torch.tensor(ids, dtype=torch.long) for ids in special_token_ids(self.tokenizer))
-        precision = outputs[0].get("dtype", "float32")
-
-        def score(windows: list[tuple[int, int]]) -> np.ndarray:
-            rows = [torch.cat([prefix, *blocks[begin:end], suffix])[None] for begin, end in windows]
-            items = [{"input_ids": row, "attention_mask": torch.ones_like(row)} for row in rows]
-            batches = [items[at : at + WINDOWS_PER_BATCH] for at in range(0, len(items), WINDOWS_PER_BATCH)]
-            scored = [self.forward(self._collate(batch), precision=precision)["margins"] for batch in batches]
-            return torch.cat(scored).double().numpy()
-
-        wanted = [block for index in segments for block in range(first[index], first[index + 1])]
-        starts = np.array([start for output in outputs for start in output["block_starts"]], dtype=np.int64)
-        tokens = np.array([len(block) for block in blocks])
-        return starts, tokens, block_margins(len(blocks), wanted, score)
+        return look_again(outputs, segments, reader.tokenizer, score)
 
     # --- many documents ---
 
@@ -272,27 +181,26 @@ class MvhDetectPipeline(ChunkPipeline):
         """
         if args:
             raise TypeError(f"Options are named, e.g. alpha=0.01; got {len(args)} unnamed ones.")
-        _, forward_options, post_options = self._sanitize_parameters(**options)
-        size = (
-            batch_size if batch_size is not None else self._batch_size if self._batch_size is not None else BATCH_SIZE
-        )
-        if not isinstance(size, int) or size < 1:
-            raise ValueError(f"batch_size must be a positive whole number, got {size!r}.")
-        stream_options: dict[str, Any] = {
-            "batch_size": size,
+        before, forward_options, post_options = self._sanitize_parameters(**options)
+        before = {**self._preprocess_params, **before}
+        refuse_idle_type(self.members, before.get("document_type"))
+        given = batch_size if batch_size is not None else self._batch_size
+        work: dict[str, Any] = {
+            "batch_size": check_batch_size(BATCH_SIZE if given is None else given),
+            "before": before,
             "forward_options": {**self._forward_params, **forward_options},
             "post_options": {**self._postprocess_params, **post_options},
         }
-        if (texts := _texts(inputs)) is None:
-            result = next(self._stream(iter([inputs]), record_errors=False, **stream_options))
+        if (texts := iterate_texts(inputs)) is None:
+            result = next(self._stream(iter([inputs]), record_errors=False, **work))
             return [result] if self.task == "text-classification" else result
-        results = self._stream(texts, record_errors=True, **stream_options)
+        results = self._stream(texts, record_errors=True, **work)
         return list(results) if isinstance(inputs, (list, tuple)) else results
 
-    def margins(
+    def readings(
         self, texts: Any, batch_size: int = BATCH_SIZE, precision: str = "float32"
-    ) -> Iterator[tuple[Document, list[tuple[int, int]]] | Exception]:
-        """Scores without a decision, for calibrating and measuring: a document and the spans of its segments, or the error.
+    ) -> Iterator[list[Reading] | Exception]:
+        """Scores without a decision, for calibrating: what each member makes of each text.
 
         Args:
             texts: A list, column or iterable of texts.
@@ -300,200 +208,76 @@ class MvhDetectPipeline(ChunkPipeline):
             precision: "float32" or "bfloat16".
 
         Yields:
-            In input order, for each text `(Document, [(start, end), ...])`, or the exception that it met.
+            In input order, for each text one reading of each member, or the exception that the text met.
         """
         known("precision", precision, PRECISIONS)
-        for scored in self._scored(_texts(texts) or iter([texts]), True, batch_size, {"precision": precision}):
-            yield (
-                scored
-                if isinstance(scored, Exception)
-                else (_document(scored), [(s["start"], s["end"]) for s in scored])
-            )
+        source = iterate_texts(texts) or iter([texts])
+        for scored in self._scored(source, True, batch_size, {}, {"precision": precision}):
+            yield scored if isinstance(scored, Exception) else readings_of(scored)
+
+    def margins(
+        self, texts: Any, batch_size: int = BATCH_SIZE, precision: str = "float32"
+    ) -> Iterator[tuple[Document, list[tuple[int, int]]] | Exception]:
+        """As `readings`, combined: for each text `(Document, [(start, end), ...])`, or the exception that it met."""
+        for item in self.readings(texts, batch_size, precision):
+            if isinstance(item, Exception):
+                yield item
+            else:
+                yield self._combined(item), [(start, end) for start, end in item[0].spans.tolist()]
 
     def screen(
         self, results: Sequence[dict[str, Any]], alpha: float | None = None, prevalence: float | None = None
     ) -> dict[str, Any]:
-        """Judge many documents together: `voting_mvh.screen` on the p-values of some results, at their alpha.
-
-        Documents without a p-value or a verdict count as not flagged (p = 1).
-
-        Raises:
-            TypeError: If something else than a list of results is given.
-            ValueError: If the results were made at different alphas.
-        """
-        if isinstance(results, Mapping) or not all(isinstance(result, Mapping) for result in results):
-            raise TypeError("Give the list of results that the detector returned, not texts and not a single result.")
-        alphas = {result["alpha"] for result in results if result["alpha"] is not None}
-        if alpha is None and len(alphas) > 1:
-            raise ValueError(f"The results were made at different levels, {sorted(alphas)}; name one alpha.")
-        level = alpha if alpha is not None else alphas.pop() if alphas else self.model.config.alpha
-        p_values = [1.0 if r["p_value"] is None or r["label"] in (None, "uncertain") else r["p_value"] for r in results]
-        behind = [result["calibration"]["documents"] for result in results if result["calibration"]]
-        return screen(p_values, level, prevalence, max(behind, default=None))
+        """Judge many documents together by their results: see `results_mvh.screen_results`."""
+        return screen_results(results, alpha, self.model.config.alpha, prevalence)
 
     def _stream(
-        self,
-        texts: Iterator[Any],
-        record_errors: bool,
-        batch_size: int,
-        forward_options: dict[str, Any],
-        post_options: dict[str, Any],
+        self, texts: Iterator[Any], record_errors: bool, post_options: dict[str, Any], **work: Any
     ) -> Iterator[dict[str, Any]]:
         """Results in input order."""
-        for scored in self._scored(texts, record_errors, batch_size, forward_options):
+        dtype = str(self.model.dtype).removeprefix("torch.")
+        for scored in self._scored(texts, record_errors, **work):
+            if isinstance(scored, Exception):
+                yield error_result(scored, self._about(dtype))
+                continue
             try:
-                result = (
-                    self._error_result(scored)
-                    if isinstance(scored, Exception)
-                    else self.postprocess(scored, **post_options)
-                )
+                result = self.postprocess(scored, **post_options)
             except ValueError as error:  # scores that are not finite
                 if not record_errors:
                     raise
-                result = self._error_result(error)
+                result = error_result(error, self._about(dtype))
             yield result
 
     def _scored(
-        self, texts: Iterator[Any], record_errors: bool, batch_size: int, forward_options: dict[str, Any]
-    ) -> Iterator[list[dict[str, Any]] | Exception]:
-        """Scored segments of each text in input order, reading ahead until WINDOW_SEGMENTS segments (or bad items) wait."""
-        waiting: list[list[dict[str, Any]] | Exception] = []
-        size = 0
-        while True:
-            try:
-                text = next(texts)
-            except StopIteration:
-                break
-            except Exception:  # the caller's iterator failed: what it gave before is still answered
-                yield from self._score(waiting, batch_size, forward_options)
-                raise
-            try:
-                waiting.append(list(self.preprocess(text)))
-            except (TypeError, ValueError) as error:
-                if not record_errors:
-                    raise
-                waiting.append(error)
-            last = waiting[-1]
-            size += len(last) if isinstance(last, list) else 1
-            if size >= WINDOW_SEGMENTS:
-                yield from self._score(waiting, batch_size, forward_options)
-                waiting, size = [], 0
-        yield from self._score(waiting, batch_size, forward_options)
+        self, texts: Iterator[Any], record_errors: bool, batch_size: int, before: dict, forward_options: dict
+    ) -> Iterator[Prepared]:
+        """Scored segments of each text in input order: see `batching_mvh.score_documents`."""
 
-    def _score(
-        self, documents: list[list[dict[str, Any]] | Exception], batch_size: int, forward_options: dict[str, Any]
-    ) -> Iterator[list[dict[str, Any]] | Exception]:
-        """Score the segments of some documents together, shortest first, and yield them by document in order."""
-        segments = [segment for item in documents if isinstance(item, list) for segment in item]
-        by_length = sorted(range(len(segments)), key=lambda index: segments[index]["input_ids"].shape[1])
-        scored: list[dict[str, Any]] = [{}] * len(segments)
-        for begin in range(0, len(by_length), batch_size):
-            chosen = by_length[begin : begin + batch_size]
-            output = self.forward(self._collate([segments[index] for index in chosen]), **forward_options)
-            for index, margin in zip(chosen, output["margins"].tolist(), strict=True):
-                rest = {key: segments[index][key] for key in HANDED_ON}
-                scored[index] = {**rest, "margins": margin, "dtype": output["dtype"]}
-        position = 0
-        for item in documents:
-            if isinstance(item, Exception):
-                yield item
-            else:
-                yield scored[position : position + len(item)]
-                position += len(item)
+        def prepare(text: Any) -> list[dict[str, Any]]:
+            return list(self.preprocess(text, **before))
 
-    def _collate(self, segments: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """Stack the tensors of some segments, each padded at the right end to the longest: shapes (B, T) and (B, F)."""
-        pad = {"input_ids": self.tokenizer.pad_token_id or 0}
-        batch = {}
-        for name in (name for name in INPUTS if name in segments[0]):
-            rows = [segment[name][0] for segment in segments]
-            batch[name] = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad.get(name, 0))
-        return batch
+        def score(batch: list[dict[str, Any]]) -> dict[str, Any]:
+            return self.forward(collate(batch, self.members[batch[0]["member"]].pad_id), **forward_options)
 
-    def _error_result(self, error: Exception) -> dict[str, Any]:
-        """The result of an item that could not be read: every key of a result, no verdict, and the error."""
-        empty = dict.fromkeys(("label", "score", "margin", "p_value", "positive_share"))
-        rest = dict.fromkeys(("alpha", "correction", "vote", "p_values", "confidence", "calibration"))
-        return {
-            **empty,
-            "segments": [],
-            "passages": [],
-            **rest,
-            "warnings": [],
-            "model": self._about(str(self.model.dtype).removeprefix("torch.")),
-            "error": {"type": type(error).__name__, "message": str(error)},
-        }
+        return score_documents(texts, prepare, score, batch_size, record_errors)
 
     # --- what the results say of the detector, and how it is saved ---
 
     def _about(self, dtype: str) -> dict[str, Any]:
-        config = self.model.config
         # code from the Hub lives in a module named after its commit; transformers keeps it nowhere else
         commit = re.search(r"\.([0-9a-f]{40})\.", type(self).__module__ + ".")
-        return {
-            "name": config.name,
-            "revision": commit[1] if commit else None,
-            "calibration": (config.calibration or {}).get("id"),
-            "dtype": dtype,
-            "version": VERSION,
-        }
+        about = {"name": self.model.config.name, "revision": commit[1] if commit else None}
+        return {**about, "calibration": self.calibration_id, "dtype": dtype, "version": VERSION}
 
     def identity(self, dtype: str = "float32") -> dict[str, str]:
         """What scores depend on; a calibration is valid for one identity."""
-        return {"normalizer": NORMALIZER_VERSION, "weights": self.fingerprint, "dtype": dtype}
-
-    def _calibration_warnings(self, dtype: str) -> list[str]:
-        """Where the calibration belongs to another normaliser, other weights or another dtype than those at work."""
-        if self.calibration is None:
-            return []
-        about = self.model.config.calibration["about"]
-        doubt = [f"When the detector was calibrated it was said: {about['doubt']}"] if "doubt" in about else []
-        return doubt + [
-            f"The calibration was made with {key} {about[key]!r} and the detector has {value!r}: its p-values may be off; "
-            "calibrate again."
-            for key, value in self.identity(dtype).items()
-            if about.get(key, value) != value
-        ]
+        combine = getattr(self.model.config, "combine", None)
+        return identity(self.fingerprint, dtype) | ({} if combine is None else {"combine": combine})
 
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
-        """Save weights, config, tokenizer and all code, so that the folder loads again wherever it is copied."""
-        self.model.config.auto_map = dict(AUTO_MAP)  # entries of a Hub repository would point back to it
-        self.tokenizer.model_input_names = ["input_ids", "attention_mask"]  # what the model's forward takes
-        backend = self.tokenizer.backend_tokenizer
-        backend.no_truncation()  # the Rust tokenizer saves the last truncation it was asked for
-        backend.no_padding()
+        """Save weights, config, tokenizers and all code, so that the folder loads again wherever it is copied."""
+        prepare_saving(self.model, self.members, Path(save_directory))
         super().save_pretrained(save_directory, **kwargs)
-
-
-def _document(outputs: list[dict[str, Any]]) -> Document:
-    """The scored segments of one document as the statistics take them."""
-    return Document(
-        margins=np.array([float(output["margins"]) for output in outputs]),  # (m,)
-        core_tokens=np.array([output["core_tokens"] for output in outputs]),  # (m,)
-        script=outputs[0]["script"],
-    )
-
-
-def _texts(inputs: Any) -> Iterator[Any] | None:
-    """An iterator over a collection of texts, or None where the input is a single item, good or bad.
-
-    Raises:
-        TypeError: If the input is a collection, but not one of texts in an order.
-    """
-    if inputs is None or isinstance(inputs, (str, bytes, bytearray, int, float)):
-        return None
-    kind = type(inputs).__name__
-    if isinstance(inputs, (Mapping, set, frozenset)) or hasattr(inputs, "read") or kind in ("DataFrame", "UserDict"):
-        raise TypeError(f"Give texts one by one, in a list or as a column; a {kind} of texts has no one reading.")
-    if hasattr(inputs, "column_names"):
-        raise TypeError(
-            f"Name the column that holds the texts, e.g. dataset['text']; this dataset has {inputs.column_names}."
-        )
-    if hasattr(inputs, "__iter__"):
-        return iter(inputs)
-    if hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__"):
-        return (inputs[index] for index in range(len(inputs)))
-    raise TypeError(f"A text must be a string, got {kind}.")
 
 
 def register() -> None:

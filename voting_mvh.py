@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from .calibration_mvh import POOLED, Calibration, Document
 from .corrections_mvh import adjust, benjamini_hochberg, documents_needed, known
 from .pvalues_mvh import P_VALUES, conformal_p_values, false_alarm_interval, softmax_p_values, with_confidence
+from .references_mvh import POOLED, Calibration, Document
 from .statistics_mvh import STATISTICS, document_margin
 
 
@@ -106,11 +106,7 @@ def decide(
         p_document = document_p_value(document, calibration, group, confidence)
         about = _rests_on(document, calibration, group, alpha, correction, confidence)
         doubts = reasons_to_abstain(document, calibration, group, alpha, confidence)
-        if group == POOLED and document.script in calibration.scripts and len(calibration.scripts) > 1:
-            warnings.append(
-                f"Only {calibration.scripts[document.script]} calibration documents are in {document.script} script: this "
-                "text is compared with those of all rare scripts together, and the rate for its own is not known."
-            )
+        warnings += rare_script(document, calibration)
         if p_values == "conformal" and about["segment_documents"] < about["segment_documents_needed"]:
             warnings.append(
                 f"One lone flagged segment among {len(margins)} cannot be found: at alpha {alpha} with correction "
@@ -118,12 +114,8 @@ def decide(
                 f"{about['segment_documents']}."
             )
     label: int | None = int(VOTES[known("vote", vote, VOTES)](rejected, p_document, alpha))
-    if calibration is not None and document.tokens < calibration.tellable_tokens and not label:
-        doubts.append(
-            f"The text has {document.tokens} tokens, too short to tell: below {calibration.tellable_tokens} the detector "
-            f"found fewer than half of the texts it looks for (measured at alpha {calibration.tellable_alpha}), so that it was "
-            "not flagged says little."
-        )
+    if calibration is not None and not label:
+        doubts += too_short_to_tell(document, calibration)
     return {
         "label": None if doubts and vote == "calibrated" else label,
         "margin": document_margin(margins, document.core_tokens),
@@ -155,6 +147,20 @@ def reasons_to_abstain(
     document: Document, calibration: Calibration, group: int, alpha: float, confidence: float | None = None
 ) -> list[str]:
     """Why no verdict on the whole document can be given; empty where one can."""
+    reasons = doubts_about(document, calibration)
+    n = calibration.document[group].documents
+    smallest = np.array([1.0 / (n + 1)])
+    if (smallest if confidence is None else with_confidence(smallest, n, confidence))[0] > alpha:
+        reasons.append(
+            f"No document can be flagged at alpha {alpha}"
+            + (f" with confidence {confidence}" if confidence is not None else "")
+            + f": the smallest p-value that {n} calibration documents allow is larger."
+        )
+    return reasons
+
+
+def doubts_about(document: Document, calibration: Calibration) -> list[str]:
+    """Where a document lies outside what was calibrated on: its script, too short, too long."""
     reasons, tokens = [], document.tokens
     if document.script not in calibration.scripts:
         written = "has no letters" if document.script == "none" else f"is in {document.script} script"
@@ -172,15 +178,29 @@ def reasons_to_abstain(
             f"The document has {tokens} tokens and the longest calibration document {calibration.longest_tokens}: its "
             "p-value says nothing about the whole; the segments and passages are still reported."
         )
-    n = calibration.document[group].documents
-    smallest = np.array([1.0 / (n + 1)])
-    if (smallest if confidence is None else with_confidence(smallest, n, confidence))[0] > alpha:
-        reasons.append(
-            f"No document can be flagged at alpha {alpha}"
-            + (f" with confidence {confidence}" if confidence is not None else "")
-            + f": the smallest p-value that {n} calibration documents allow is larger."
-        )
     return reasons
+
+
+def too_short_to_tell(document: Document, calibration: Calibration) -> list[str]:
+    """Where "not flagged" says little of a document, because most of the texts of its length are not found."""
+    if document.tokens >= calibration.tellable_tokens:
+        return []
+    return [
+        f"The text has {document.tokens} tokens, too short to tell: below {calibration.tellable_tokens} the detector "
+        f"found fewer than half of the texts it looks for (measured at alpha {calibration.tellable_alpha}), so that it was "
+        "not flagged says little."
+    ]
+
+
+def rare_script(document: Document, calibration: Calibration) -> list[str]:
+    """Where a document is compared with human ones of all rare scripts together."""
+    rare = calibration.group_of(document.script, document.tokens) == POOLED and document.script in calibration.scripts
+    if not rare or len(calibration.scripts) < 2:
+        return []
+    return [
+        f"Only {calibration.scripts[document.script]} calibration documents are in {document.script} script: this "
+        "text is compared with those of all rare scripts together, and the rate for its own is not known."
+    ]
 
 
 def screen(

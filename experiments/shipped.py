@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mvh.card import write_card
+from mvh.card import measured_rows, write_card
 from mvh.score import decimals
 from mvh.score import markdown as score_tables
 
@@ -109,7 +109,7 @@ def main(argv: list[str] | None = None) -> None:
             **source,
         },
     ]
-    write_card(args.checkpoint, {**words, "tables": tables})
+    write_card(args.checkpoint, {**words, "tables": tables, "results": measured_rows(score)})
 
 
 if __name__ == "__main__":

@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 
 from mvh.configuration_mvh import MvhConfig
-from mvh.features_mvh import FEATURES, GROUPS, REGISTERS, check_feature_data, compute_features, expand_features
-from mvh.fit_features import fit_feature_data, fit_register, register_of
+from mvh.features_mvh import (
+    FEATURES,
+    GROUPS,
+    REGISTERS,
+    check_feature_data,
+    compute_features,
+    expand_features,
+    reads_document_type,
+)
+from mvh.fit_features import fit_feature_data, fit_register, register_of, segment_features
 from mvh.style_mvh import NEUTRAL
 from mvh.syllables_mvh import syllables
 
@@ -46,7 +54,8 @@ ODD = [
 def data():
     """A dictionary and a register classifier from nonsense and English texts, in two document types."""
     texts = [make_text(index % 2, 60, seed=index) + " " + TEXTS["en"] for index in range(240)]
-    return fit_feature_data(["all"], texts, ["arxiv" if index % 2 else "yelp" for index in range(240)])
+    sources = ["arxiv" if index % 2 else "yelp" for index in range(240)]
+    return fit_feature_data(["all", "document_type"], texts, sources)
 
 
 def value(text, name, **given):
@@ -195,10 +204,33 @@ def test_a_register_classifier_tells_types_apart():
 def test_registers_need_sources_of_two_types():
     with pytest.raises(ValueError, match="two document types"):
         fit_register(["a text"] * 50, ["arxiv"] * 50)
-    with pytest.raises(ValueError, match="needs the source"):
+    with pytest.raises(ValueError, match="'register' needs the source"):
         fit_feature_data(["register"], ["a text"] * 50)
     assert register_of("hc3:wiki_csai") == "reference" and register_of("unheard of") is None
     assert fit_feature_data(["lexical", "punctuation"], []) is None
+
+
+def test_a_type_that_is_told_is_one_hot_and_one_that_is_not_is_nothing(data):
+    assert data["document_types"] == ["academic", "informal"]
+    told = compute_features("x", ["document_type"], data, document_type="academic")
+    assert told.tolist() == [float(name == "academic") for name in REGISTERS]
+    for kind in (None, "fiction"):  # not given, and unknown to the training
+        assert not compute_features("x", ["document_type"], data, document_type=kind).any()
+    assert not set(expand_features(["document_type"])) & set(expand_features(["all"]))
+    assert reads_document_type(["type_fiction"]) and not reads_document_type(["lexical", "spelling"])
+    with pytest.raises(ValueError, match="need feature_data with 'document_types'"):
+        compute_features("x", ["document_type"], {"register": data["register"]})
+    with pytest.raises(ValueError, match=r"needs 20 training texts of a type, and no source among \['blog', 'news'\]"):
+        fit_feature_data(["document_type"], ["a text"] * 50, ["blog"] * 40 + ["news"] * 10)
+
+
+def test_most_training_rows_are_told_their_type_and_the_rest_are_not(data):
+    names = expand_features(["document_type", "comma_share"])
+    rows = [{"text": "a, b", "source": "arxiv", "document_id": str(index)} for index in range(400)]
+    told = np.array([segment_features(row, names, data) for row in rows])
+    assert 0.6 < told[:, 0].mean() < 0.8 and not told[:, 1:6].any() and (told[:, 6] > 0).all()
+    row = rows[int(told[:, 0].argmax())] | {"document_type": "informal"}  # what the row says goes before its source
+    assert segment_features(row, names, data)[REGISTERS.index("informal")] == 1
 
 
 # --- names and config ---

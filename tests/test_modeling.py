@@ -118,6 +118,10 @@ def test_features_are_scaled_and_joined():
     assert torch.allclose(plain(ids, features=torch.zeros(1, 2)).logits, centred)
     with pytest.raises(ValueError, match="names 2 handcrafted features, and 0 were given"):
         model(ids)
+    with pytest.raises(ValueError, match="names 2 handcrafted features, and 3 were given"):
+        model(ids, features=torch.zeros(1, 3))
+    with pytest.raises(ValueError, match="names 0 handcrafted features, and 2 were given"):
+        tiny_model()(ids, features=torch.zeros(1, 2))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from .normalization_mvh import ALL_STEPS
 from .pvalues_mvh import P_VALUES
 from .voting_mvh import VOTES, check_alpha
 
+HEADS = ("layers", "label_token")
 POOLINGS = ("cls", "mean")
 ABSOLUTE_POSITIONS = ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "albert", "mpnet")
 AUTO_MAP = {
@@ -26,6 +27,10 @@ class MvhConfig(PretrainedConfig):
 
     Args:
         backbone_config: Config (or its dict) of any AutoModel text encoder; mDeBERTa-v3-base's shape by default.
+        head: "layers": fully connected layers over a pooled encoder state; "label_token": the backbone is a whole
+            encoder-decoder that generates the label as one token, and pooling, widths, dropout and features of a head
+            have no use.
+        label_token_ids: Of a label token the ids of the two label words, label 0 first; else None.
         pooling: "cls" takes the first token's hidden state, "mean" averages over the tokens.
         head_widths: Widths of the head's hidden layers (GELU), the article's two by default; empty for one linear layer.
         head_dropout: Dropout before each layer of the head, in [0, 1).
@@ -36,7 +41,8 @@ class MvhConfig(PretrainedConfig):
             hold), in order; empty for none.
         feature_mean: Mean of each feature on the training segments.
         feature_std: Standard deviation of each feature on the training segments, positive.
-        feature_data: What the groups "spelling" and "register" need, as `fit_features.fit_feature_data` makes it; or None.
+        feature_data: What the groups "spelling", "register" and "document_type" need, as `fit_features.fit_feature_data`
+            makes it; or None.
         calibration: Calibration scores as packed by `calibration_mvh.encode_calibration`, or None.
         alpha: Level of the tests, in (0, 1).
         correction: Correction over the segments of a document: "bh", "by", "holm" or "none".
@@ -57,6 +63,8 @@ class MvhConfig(PretrainedConfig):
     def __init__(
         self,
         backbone_config: PretrainedConfig | dict[str, Any] | None = None,
+        head: str = "layers",
+        label_token_ids: list[int] | None = None,
         pooling: str = "cls",
         head_widths: list[int] | tuple[int, ...] = (512, 256),
         head_dropout: float = 0.1,
@@ -76,6 +84,8 @@ class MvhConfig(PretrainedConfig):
         **kwargs: Any,
     ) -> None:
         self.backbone_config = _as_config(backbone_config)
+        self.head = head
+        self.label_token_ids = None if label_token_ids is None else list(label_token_ids)
         self.pooling = pooling
         self.head_widths = list(head_widths)
         self.head_dropout = head_dropout
@@ -116,6 +126,7 @@ class MvhConfig(PretrainedConfig):
         absolute = getattr(self.backbone_config, "model_type", "") in ABSOLUTE_POSITIONS
         if absolute and positions is not None and longest > positions:
             raise ValueError(f"A segment has up to {longest} tokens and the backbone reads only {positions}.")
+        self._check_head()
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {POOLINGS}, got {self.pooling!r}.")
         if any(not isinstance(width, int) or width < 1 for width in self.head_widths):
@@ -133,6 +144,25 @@ class MvhConfig(PretrainedConfig):
             raise ValueError(
                 f"{len(self.feature_names)} features need as many means and positive standard deviations, got "
                 f"{len(self.feature_mean)} and {len(self.feature_std)}."
+            )
+
+    def _check_head(self) -> None:
+        if self.head not in HEADS:
+            raise ValueError(f"head must be one of {HEADS}, got {self.head!r}.")
+        ids = self.label_token_ids
+        if self.head == "layers":
+            if ids is not None:
+                raise ValueError(f"label_token_ids {ids} belong to the head 'label_token', and the head is 'layers'.")
+            return
+        words = getattr(self.backbone_config, "vocab_size", 0)
+        if ids is None or len(ids) != 2 or ids[0] == ids[1] or not all(0 <= one < words for one in ids):
+            raise ValueError(f"A label token needs two label_token_ids below {words}, got {ids}.")
+        if self.feature_names:
+            raise ValueError(f"A label token takes no handcrafted features, and {len(self.feature_names)} are named.")
+        if getattr(self.backbone_config, "decoder_start_token_id", None) is None:
+            raise ValueError(
+                f"A label token needs the backbone's decoder_start_token_id, and this {self.backbone_config.model_type} "
+                "names none (of T5 it is the padding token)."
             )
 
 

@@ -9,9 +9,13 @@ need word lists know eleven languages (`wordlists_mvh`). In another one, or wher
 the neutral value of `style_mvh.NEUTRAL`, a mean over the development data's training files: after scaling it is near
 zero and says neither human nor machine.
 
-Two groups need data made from training texts, which travel in the config (`feature_data`): "spelling" a dictionary
-(`lexicon_mvh`), "register" a linear classifier of the document type. The names, the data, and the mean and standard
-deviation that scale each statistic are all a checkpoint needs to compute them as its training did.
+The group "document_type" is not computed from the text but told by whoever asks ("a paper", "a story"): 1 for the type
+given, all 0 where none is given or the training knew no such type. "all" leaves it out.
+
+Three groups need data made from training texts, which travel in the config (`feature_data`): "spelling" a dictionary
+(`lexicon_mvh`), "register" a linear classifier of the document type, "document_type" the types that the training knew.
+The names, the data, and the mean and standard deviation that scale each statistic are all a checkpoint needs to compute
+them as its training did.
 """
 
 from __future__ import annotations
@@ -68,6 +72,11 @@ def _registers(r: Reading) -> dict[str, float]:
         told = zip(table["classes"], (shares / shares.sum()).tolist(), strict=True)
         r.registers = dict.fromkeys(REGISTERS, 0.0) | dict(told)
     return r.registers
+
+
+def _told(name: str) -> Callable[[Reading], float]:
+    """1 where the text is said to be of this document type and the training knew texts of it, else 0."""
+    return lambda r: float(r.document_type == name and name in r.data["document_types"])
 
 
 GROUPS: dict[str, dict[str, Callable[[Reading], float]]] = {
@@ -132,7 +141,13 @@ GROUPS: dict[str, dict[str, Callable[[Reading], float]]] = {
     "register": {f"register_{name}": _register(name) for name in REGISTERS},
 }
 FEATURES: dict[str, Callable[[Reading], float]] = {n: f for group in GROUPS.values() for n, f in group.items()}
-NEEDS = {"lexicon": ("unknown_word_share", "misspelled_share"), "register": tuple(GROUPS["register"])}
+TOLD = {f"type_{name}": _told(name) for name in REGISTERS}  # the group "document_type"
+NEEDS = {
+    "lexicon": ("unknown_word_share", "misspelled_share"),
+    "register": tuple(GROUPS["register"]),
+    "document_types": tuple(TOLD),
+}
+_GROUPS, _FEATURES = GROUPS | {"document_type": TOLD}, FEATURES | TOLD
 
 
 # --- the interface ---
@@ -151,14 +166,25 @@ def expand_features(names: Sequence[str]) -> list[str]:
 def _expanded(names: tuple[str, ...]) -> tuple[str, ...]:
     singles: dict[str, None] = {}
     for name in names:
-        if name not in FEATURES and name not in GROUPS and name != "all":
-            near = difflib.get_close_matches(name, [*FEATURES, *GROUPS], 3)
+        if name not in _FEATURES and name not in _GROUPS and name != "all":
+            near = difflib.get_close_matches(name, [*_FEATURES, *_GROUPS], 3)
             hint = f"; did you mean {', '.join(near)}?" if near else "."
             raise ValueError(
-                f"No feature or group is called {name!r}; the groups are {', '.join(GROUPS)}, and all{hint}"
+                f"No feature or group is called {name!r}; the groups are {', '.join(_GROUPS)}, and all{hint}"
             )
-        singles |= dict.fromkeys(FEATURES if name == "all" else GROUPS.get(name, [name]))
+        singles |= dict.fromkeys(FEATURES if name == "all" else _GROUPS.get(name, [name]))
     return tuple(singles)
+
+
+def check_document_type(document_type: str | None) -> None:
+    """Raise a ValueError where a document type is none of `REGISTERS`; None is no type."""
+    if document_type is not None and document_type not in REGISTERS:
+        raise ValueError(f"document_type must be one of {', '.join(REGISTERS)}, got {document_type!r}.")
+
+
+def reads_document_type(names: Sequence[str]) -> bool:
+    """Whether a feature named makes use of a document type that is given."""
+    return any(name in TOLD or name in GROUPS["register"] for name in expand_features(names))
 
 
 def check_feature_data(names: Sequence[str], data: Mapping[str, Any] | None, document_type: str | None = None) -> None:
@@ -173,6 +199,8 @@ def check_feature_data(names: Sequence[str], data: Mapping[str, Any] | None, doc
             continue
         if used := [name for name in expand_features(names) if name in users]:
             raise ValueError(f"The features {used} need feature_data with {part!r}, and it has {sorted(parts)}.")
+    if strange := [name for name in parts.get("document_types", ()) if name not in REGISTERS]:
+        raise ValueError(f"feature_data knows the document types {', '.join(REGISTERS)}, got {strange}.")
     if table := parts.get("register"):
         inputs, classes = table["inputs"], table["classes"]
         strange = [*(set(inputs) - (set(FEATURES) - set(GROUPS["register"]))), *(set(classes) - set(REGISTERS))]
@@ -191,9 +219,10 @@ def compute_features(
 
     Args:
         text: A segment's text.
-        names: Keys of FEATURES or of GROUPS, or "all", in the order of the config.
-        data: The config's `feature_data`, for the groups "spelling" and "register".
-        document_type: One of `REGISTERS` where the type of the document is known; else the classifier guesses.
+        names: Keys of FEATURES or of GROUPS, "document_type", or "all", in the order of the config.
+        data: The config's `feature_data`, for the groups "spelling", "register" and "document_type".
+        document_type: One of `REGISTERS` where the type of the document is known: the group "document_type" says it, and
+            the classifier of the group "register" need not guess.
 
     Returns:
         Finite float32 vector, shape (F,), one value per single feature (see `expand_features`).
@@ -202,9 +231,9 @@ def compute_features(
         ValueError: If a name or the document type is unknown, or the data that a feature needs is missing.
     """
     singles = expand_features(names)
-    if document_type is not None and document_type not in REGISTERS:
-        raise ValueError(f"document_type must be one of {REGISTERS}, got {document_type!r}.")
-    if any(part not in (data or ()) for part in NEEDS):
+    check_document_type(document_type)
+    absent = {name for part, users in NEEDS.items() if part not in (data or ()) for name in users}
+    if not absent.isdisjoint(singles):
         check_feature_data(singles, data, document_type)
     reading = Reading(text, data, document_type)
-    return np.array([FEATURES[name](reading) for name in singles], dtype=np.float32)
+    return np.array([_FEATURES[name](reading) for name in singles], dtype=np.float32)
