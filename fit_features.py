@@ -3,7 +3,7 @@
 Called by `mvh.train` with the training role alone, so that nothing of a held-out text is in it. What comes out is plain
 JSON and travels in the config as `feature_data`; see `mvh.features_mvh` and `mvh.lexicon_mvh`.
 
-The document type of a training text follows from the name of its source (`REGISTER_OF`): nobody has annotated it. The
+The document type of a training text stands in its row or follows from the name of its source (`REGISTER_OF`). The
 classifier is a multinomial logistic regression on the statistics that need no data; it learns from human and machine
 texts alike, so that the type says as little as possible about the author.
 """
@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from mvh.features_mvh import GROUPS, NEEDS, compute_features, expand_features
+from mvh.dataset_builder.sampling import unit_hash
+from mvh.features_mvh import GROUPS, NEEDS, REGISTERS, TOLD, compute_features, expand_features
 from mvh.lexicon_mvh import build_lexicon
 
 REGISTER_OF: dict[str, re.Pattern[str]] = {  # type -> sources that hold texts of it
@@ -31,12 +32,29 @@ REGISTER_OF: dict[str, re.Pattern[str]] = {  # type -> sources that hold texts o
 }
 INPUT_GROUPS = ("lexical", "sentences", "readability", "wording", "punctuation", "characters")
 MIN_TEXTS = 20  # of a type
+UNTOLD = 0.3  # share of the documents whose type is withheld in training, so that a detector can do without
 MAX_TEXTS = 20_000  # the classifier has few weights: more texts change nothing
 
 
 def register_of(source: str) -> str | None:
-    """The document type that a source's name tells, None where it tells none."""
+    """The document type that a source's name tells, None where it tells none; a type tells itself."""
+    if source in REGISTERS:
+        return source
     return next((name for name, pattern in REGISTER_OF.items() if pattern.search(source)), None)
+
+
+def type_or_source(row: Mapping[str, Any]) -> str:
+    """What tells the document type of a dataset row: its `document_type` where it has one, else its source."""
+    return row.get("document_type") or row["source"]
+
+
+def segment_features(row: Mapping[str, Any], names: Sequence[str], data: Mapping[str, Any] | None) -> np.ndarray:
+    """Unscaled features of a training segment, shape (F,), as `compute_features`.
+
+    Where the group "document_type" is among them the row's type is told, but for a hashed share of the documents.
+    """
+    told = not set(TOLD).isdisjoint(names) and unit_hash(0, "document type", row["document_id"]) >= UNTOLD
+    return compute_features(row["text"], names, data, register_of(type_or_source(row)) if told else None)
 
 
 def fit_register(texts: Sequence[str], sources: Sequence[str]) -> dict[str, Any]:
@@ -44,14 +62,14 @@ def fit_register(texts: Sequence[str], sources: Sequence[str]) -> dict[str, Any]
 
     Args:
         texts: Normalised segments.
-        sources: The source of each.
+        sources: The source of each, or its document type.
 
     Raises:
         ValueError: If the sources tell fewer than two types with `MIN_TEXTS` texts each.
     """
     kinds = [register_of(source) for source in sources]
     counts = Counter(kind for kind in kinds if kind is not None)
-    classes = sorted(name for name, n in counts.items() if n >= MIN_TEXTS)
+    classes = known_types(sources)
     if len(classes) < 2:
         raise ValueError(
             f"The group 'register' needs training texts of two document types with {MIN_TEXTS} texts each, and the sources "
@@ -76,20 +94,37 @@ def fit_register(texts: Sequence[str], sources: Sequence[str]) -> dict[str, Any]
     }
 
 
+def known_types(sources: Sequence[str]) -> list[str]:
+    """The document types that the sources tell of `MIN_TEXTS` texts or more, sorted."""
+    counts = Counter(register_of(source) for source in sources)
+    return sorted(name for name in REGISTERS if counts[name] >= MIN_TEXTS)
+
+
 def fit_feature_data(
     names: Sequence[str], texts: Sequence[str], sources: Sequence[str] | None = None
 ) -> dict[str, Any] | None:
     """Whatever the features named need, from the training segments; None where they need nothing.
 
+    Args:
+        names: Features or groups.
+        texts: Normalised segments.
+        sources: The source of each, or its document type where that is known; see `type_or_source`.
+
     Raises:
-        ValueError: If the texts are too few, or sources are needed and absent.
+        ValueError: If the texts are too few, or document types are needed and absent.
     """
     singles = set(expand_features(names))
     data: dict[str, Any] = {}
     if singles.intersection(NEEDS["lexicon"]):
         data["lexicon"] = build_lexicon(texts)
-    if singles.intersection(NEEDS["register"]):
-        if sources is None:
-            raise ValueError("The group 'register' needs the source of every training text, and none is given.")
-        data["register"] = fit_register(texts, sources)
+    for group, part in (("register", "register"), ("document_type", "document_types")):
+        if singles.intersection(NEEDS[part]):
+            if sources is None:
+                raise ValueError(f"The group {group!r} needs the source of every training text, and none is given.")
+            data[part] = fit_register(texts, sources) if group == "register" else known_types(sources)
+    if data.get("document_types") == []:
+        raise ValueError(
+            f"The group 'document_type' needs {MIN_TEXTS} training texts of a type, and no source among "
+            f"{sorted(set(sources or ()))[:5]} tells so many; name `document_type` in the rows."
+        )
     return data or None

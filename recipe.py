@@ -13,7 +13,10 @@ import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
+from mvh.configuration_mvh import HEADS
 from mvh.dataset_builder.augment import Plan, make_plans
+from mvh.dataset_builder.perturb import PerturbPlan, perturb_plans
+from mvh.normalization_mvh import STEPS, normalize
 
 STORE_DTYPES = ("float32", "float16", "bfloat16")
 PLAIN_SCHEDULES = ("linear", "SchedulerType.LINEAR")  # the default of TrainingArguments: nobody asked for another
@@ -36,6 +39,16 @@ class ModelArguments:
         default_factory=lambda: ["human", "machine"],
         metadata={"help": "Names of label 0, the null class, and label 1."},
     )
+    head: str = field(
+        default="layers",
+        metadata={
+            "help": "'layers', or 'label_token': a whole T5 generates the label as a token (the rest is unused)."
+        },
+    )
+    label_words: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Of 'label_token': a word of one token for each label; the labels' names when empty."},
+    )
     pooling: str = field(default="cls", metadata={"help": "'cls' or 'mean'."})
     head_widths: list[int] = field(
         default_factory=lambda: [512, 256],
@@ -50,6 +63,12 @@ class ModelArguments:
     feature_names: list[str] = field(
         default_factory=list, metadata={"help": "Handcrafted features or groups of them, in order."}
     )
+    normalization: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "Normalisation steps in order, among them 'stop_words' and 'symbols'; the default ones if not given."
+        },
+    )
     lora_r: int = field(default=0, metadata={"help": "Rank of LoRA in the encoder; 0 trains all weights."})
     lora_alpha: int = field(default=16, metadata={"help": "Scale of LoRA."})
     lora_dropout: float = field(default=0.0, metadata={"help": "Dropout of LoRA."})
@@ -60,14 +79,22 @@ class ModelArguments:
         """Check what would otherwise fail after the training.
 
         Raises:
-            ValueError: If `store_dtype` is unknown, `head_widths` are no positive widths or `labels` not two names.
+            ValueError: If `store_dtype`, `head` or a step of `normalization` is unknown, `head_widths` are no positive
+                widths, `labels` or `label_words` not two, or features are named for a head that takes none.
         """
+        normalize("", STEPS if self.normalization is None else self.normalization)
         if self.store_dtype not in STORE_DTYPES:
             raise ValueError(f"store_dtype must be one of {STORE_DTYPES}, got {self.store_dtype!r}.")
+        if self.head not in HEADS:
+            raise ValueError(f"head must be one of {HEADS}, got {self.head!r}.")
+        if self.head == "label_token" and self.feature_names:
+            raise ValueError(f"head 'label_token' takes no handcrafted features, got {self.feature_names}.")
         widths = self.head_widths
         if not isinstance(widths, list) or any(not isinstance(width, int) or width < 1 for width in widths):
             raise ValueError(f"head_widths must be a list of positive widths, got {widths!r}.")
         names = self.labels if isinstance(self.labels, list) else []
+        if len(self.label_words) not in (0, 2):
+            raise ValueError(f"label_words must be two words, the null class first, got {self.label_words!r}.")
         if len(names) != 2 or len(set(names)) != 2 or not all(isinstance(name, str) and name for name in names):
             raise ValueError(f"labels must be two different names, the null class first, got {self.labels!r}.")
 
@@ -76,7 +103,10 @@ class ModelArguments:
 class DataArguments:
     """Where the texts come from."""
 
-    train_file: str | None = field(default=None, metadata={"help": "SemEval JSONL to train on."})
+    train_file: list[str] = field(
+        default_factory=list,
+        metadata={"help": "SemEval JSONL to train on; several files give equal parts of a sample."},
+    )
     test_file: str | None = field(default=None, metadata={"help": "SemEval JSONL to report on."})
     documents: int | None = field(default=None, metadata={"help": "Draw a balanced sample of so many documents."})
     test_documents: int | None = field(default=None, metadata={"help": "The same for the test file."})
@@ -96,21 +126,27 @@ class DataArguments:
     )
     paraphraser: str = field(default="t5", metadata={"help": "Back-end of the paraphrase."})
     paraphrase_model: str | None = field(default=None, metadata={"help": "Hub name or folder for 't5'."})
+    perturb: float = field(
+        default=0.0,
+        metadata={"help": "Share of the human and of the machine texts to train on that are disguised slightly."},
+    )
     rewrites: str | None = field(
         default=None, metadata={"help": "File that keeps finished translations and paraphrases."}
     )
 
     def __post_init__(self) -> None:
-        """Check the shares and names of the augmentations, see `augmentation_plans`."""
+        """Check the shares and names of the augmentations, see `augmentation_plans`; one file need not be a list."""
+        if isinstance(self.train_file, str):
+            self.train_file = [self.train_file]
         self.augmentation_plans()
 
-    def augmentation_plans(self) -> list[Plan]:
-        """What to do to the machine texts before they are cut.
+    def augmentation_plans(self) -> list[Plan | PerturbPlan]:
+        """What to do to the texts before they are cut: rewrites of machine texts, then perturbations of both labels.
 
         Raises:
-            ValueError: If `translate` is no share, or a method or back-end is unknown.
+            ValueError: If `translate` or `perturb` is no share, or a method or back-end is unknown.
         """
-        return make_plans(
+        rewrites = make_plans(
             self.translate,
             self.translator,
             self.translation_model,
@@ -118,6 +154,7 @@ class DataArguments:
             self.paraphraser,
             self.paraphrase_model,
         )
+        return [*rewrites, *perturb_plans(self.perturb)]
 
 
 @dataclass

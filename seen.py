@@ -117,7 +117,9 @@ def refuse_seen(folder: Path, texts: Sequence[str], purpose: str, uses: Sequence
 
 
 def dataset_texts(folder: Path, roles: Sequence[str] = LEARNT_FROM) -> Iterator[str]:
-    """The documents of some roles of a dataset folder made by mvh.dataset_builder.
+    """The documents of some roles of a dataset folder made by mvh.dataset_builder, with the originals of rewritten ones.
+
+    A detector that learnt from the translation of a text has seen the text.
 
     Raises:
         ValueError: If the folder is no such dataset or lacks a role.
@@ -125,6 +127,8 @@ def dataset_texts(folder: Path, roles: Sequence[str] = LEARNT_FROM) -> Iterator[
     for role in roles:
         rows = load_dataset(str(folder), "documents", split=role)
         yield from tqdm(rows["text"], desc=f"hashing {role}", unit=" texts", total=len(rows), disable=None)
+        if "original" in rows.column_names:  # folders of older builds have none
+            yield from (text for text in rows["original"] if text is not None)
 
 
 def _file(folder: Path, use: str) -> Path:

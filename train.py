@@ -1,11 +1,12 @@
 """Train a detector from a recipe; what it leaves is a checkpoint folder that loads, detects and can be published.
 
     accelerate launch train.py recipes/article_en.yaml --train_file train.jsonl --output_dir runs/en
+    accelerate launch train.py recipes/article_union.yaml --train_file en.jsonl all.jsonl --documents 1000
     python -m mvh.train recipes/mvh-mini-en.yaml --dataset runs/data --num_train_epochs 2
 
 A recipe is a YAML of the fields of `ModelArguments`, `DataArguments` and `MvhTrainingArguments` in recipe.py (all
 of `transformers.TrainingArguments` among them); every field can be overridden on the command line. Data come as SemEval
-JSONL (`train_file`, cut into segments by mvh.dataset_builder first) or as a folder built before (`dataset`).
+JSONL (`train_file`, one or several, cut into segments by mvh.dataset_builder first) or as a folder built before (`dataset`).
 
 `output_dir` holds the Trainer's checkpoints; run the same command again and a killed run goes on from the last of them.
 The finished detector is `output_dir/model`, the log `output_dir/training.json`.
@@ -26,18 +27,17 @@ import torch
 from transformers import (
     AutoTokenizer,
     EvalPrediction,
-    PreTrainedModel,
     set_seed,
 )
 
-from mvh.dataset_builder.build import build_dataset, tokenizer_sha256
+from mvh.building import build_model, label_tokens
+from mvh.dataset_builder.build import build_dataset
+from mvh.dataset_builder.folder import tokenizer_sha256
 from mvh.dataset_builder.writing import LABELS
 from mvh.export import export_checkpoint, file_sha256, provenance
-from mvh.features_mvh import compute_features
-from mvh.fit_features import fit_feature_data
+from mvh.fit_features import segment_features
 from mvh.metrics import classification_metrics
-from mvh.modeling_mvh import MvhForSequenceClassification
-from mvh.normalization_mvh import NORMALIZER_VERSION
+from mvh.normalization_mvh import NORMALIZER_VERSION, STEPS
 from mvh.recipe import DataArguments, ModelArguments, MvhTrainingArguments, parse_recipe
 from mvh.seen import dataset_texts, text_hashes
 from mvh.statistics_mvh import document_margin
@@ -55,8 +55,9 @@ def main(argv: list[str] | None = None) -> Path:
     made_by = provenance()  # of the code that trains, not of what is committed meanwhile
     set_seed(args.seed)
     tokenizer = load_tokenizer(model_args.backbone)
+    tokens = label_tokens(model_args, tokenizer)
     data = load_segments(data_args, model_args, args, tokenizer)
-    model = build_model(model_args, data["train"])
+    model = build_model(model_args, data["train"], tokens)
     trainer = MvhTrainer(
         model=model,
         args=args,
@@ -106,18 +107,21 @@ def load_segments(
                 strict=data_args.strict,
                 augment=data_args.augmentation_plans(),
                 rewrites=data_args.rewrites,
+                steps=model_args.normalization,
             )
     manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     wanted: dict[str, Any] = {
         "segmentation": {"core_tokens": model_args.core_tokens, "context_tokens": model_args.context_tokens},
         "tokenizer": tokenizer_sha256(tokenizer),
         "normalizer": NORMALIZER_VERSION,
+        "normalization": list(STEPS if model_args.normalization is None else model_args.normalization),
         "labels": model_args.labels,
     }
     built = {
         "segmentation": manifest["segmentation"],
         "tokenizer": manifest["tokenizer"]["sha256"],
         "normalizer": manifest["normalizer"]["version"],
+        "normalization": manifest["normalizer"]["steps"],
         "labels": list(manifest.get("labels", LABELS)),
     }
     plans = [plan.described() for plan in data_args.augmentation_plans()]
@@ -127,8 +131,9 @@ def load_segments(
     if not data_args.dataset:
         wanted |= {"documents": data_args.documents, "seed": data_args.data_seed_roles}
         built |= {"documents": manifest["documents_wanted"]["train_file"], "seed": manifest["seeds"]["roles"]}
-        wanted["train_file"] = file_sha256(Path(str(data_args.train_file)))
-        built["train_file"] = manifest["inputs"]["train_file"]["sha256"]
+        wanted["train_file"] = [file_sha256(Path(path)) for path in data_args.train_file]
+        files = [source for name, source in manifest["inputs"].items() if name.startswith("train_file")]
+        built["train_file"] = [source["sha256"] for source in files]
     for name, value in wanted.items():
         if built[name] != value:
             raise ValueError(f"The dataset {folder} was built with {name} {built[name]}, the recipe wants {value}.")
@@ -142,7 +147,7 @@ def load_segments(
 def prepare(segments: datasets.Dataset, config: Any) -> datasets.Dataset:
     """The columns the Trainer needs: input_ids, labels, length, and features where the model's config names some."""
     if names := config.feature_names:
-        segments = segments.map(lambda row: {"features": compute_features(row["text"], names, config.feature_data)})
+        segments = segments.map(lambda row: {"features": segment_features(row, names, config.feature_data)})
     segments = segments.rename_column("label", "labels")
     keep = {"input_ids", "labels", "length", "features"}
     return segments.remove_columns([name for name in segments.column_names if name not in keep])
@@ -167,81 +172,6 @@ class Collator:
         if "features" in rows[0]:
             batch["features"] = torch.tensor(np.array([row["features"] for row in rows], dtype=np.float32))  # (B, F)
         return batch
-
-
-# --- model ---
-
-
-def build_model(model_args: ModelArguments, train_segments: datasets.Dataset) -> PreTrainedModel:
-    """A detector on the pretrained backbone, with the training segments' feature statistics, in LoRA if asked."""
-    overrides = {}
-    if model_args.encoder_dropout is not None:
-        overrides = {name: model_args.encoder_dropout for name in _dropout_names(model_args.backbone)}
-    names = model_args.feature_names
-    data = fit_feature_data(names, train_segments["text"], train_segments["source"]) if names else None
-    mean, std = feature_statistics(train_segments, names, data)
-    model = MvhForSequenceClassification.from_backbone(
-        model_args.backbone,
-        backbone_overrides=overrides,
-        name=model_args.name,
-        id2label=dict(enumerate(model_args.labels)),
-        pooling=model_args.pooling,
-        head_widths=model_args.head_widths,
-        head_dropout=model_args.head_dropout,
-        core_tokens=model_args.core_tokens,
-        context_tokens=model_args.context_tokens,
-        feature_names=names,
-        feature_mean=mean,
-        feature_std=std,
-        feature_data=data,
-    )
-    if not model_args.lora_r:
-        return model
-    from peft import LoraConfig, get_peft_model
-
-    targets = model_args.lora_targets or guess_lora_targets(model)
-    lora = LoraConfig(
-        r=model_args.lora_r,
-        lora_alpha=model_args.lora_alpha,
-        lora_dropout=model_args.lora_dropout,
-        target_modules=targets,
-        modules_to_save=["head"],
-    )
-    return get_peft_model(model, lora)
-
-
-def _dropout_names(backbone: str) -> list[str]:
-    """The config fields that hold the encoder's dropout in this architecture."""
-    from transformers import AutoConfig
-
-    known = ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout_rate", "dropout", "attention_dropout")
-    return [name for name in known if hasattr(AutoConfig.from_pretrained(backbone), name)]
-
-
-def guess_lora_targets(model: PreTrainedModel) -> list[str]:
-    """Names of the query and value projections of the encoder's attention.
-
-    Raises:
-        ValueError: If the encoder has none of the known names.
-    """
-    leaves = {name.rsplit(".", 1)[-1] for name, _ in model.encoder.named_modules()}
-    for pair in (("query", "value"), ("query_proj", "value_proj"), ("q", "v"), ("q_lin", "v_lin"), ("Wqkv",)):
-        if leaves.issuperset(pair):
-            return list(pair)
-    raise ValueError(f"No known attention projections among the encoder's modules {sorted(leaves)}; set lora_targets.")
-
-
-def feature_statistics(
-    segments: datasets.Dataset, names: list[str], data: dict[str, Any] | None = None
-) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each feature over the training segments (1 where a feature is all but constant)."""
-    if not names:
-        return [], []
-    values = np.array(
-        [compute_features(text, names, data) for text in segments["text"]], dtype=np.float64
-    )  # (segments, F)
-    std = values.std(axis=0)
-    return values.mean(axis=0).tolist(), np.where(std > 1e-5, std, 1.0).tolist()
 
 
 # --- evaluation and the end ---

@@ -2,11 +2,13 @@ r"""Build a dataset of segments and documents from published files; measure how 
 
     python -m mvh.dataset_builder semeval --train subtaskA_train_monolingual.jsonl --test subtaskA_dev_monolingual.jsonl \
         --tokenizer microsoft/mdeberta-v3-base --out data/semeval-2000 --documents 2000
+    python -m mvh.dataset_builder semeval --train subtaskA_train_monolingual.jsonl subtaskA_train_multilingual.jsonl \
+        --tokenizer microsoft/mdeberta-v3-base --out data/union-1000 --documents 1000
     python -m mvh.dataset_builder toxic --csv labeled.csv --out data/toxic \
         --tokenizer DeepPavlov/rubert-base-cased --core-tokens 126 --context-tokens 0
     python -m mvh.dataset_builder agreement --votes votes.csv --published labeled.csv --out agreement.json
 
-The first two make a folder. It opens with `datasets.load_dataset(folder)`, or `load_dataset(folder, "documents")` for
+The first three make a folder. It opens with `datasets.load_dataset(folder)`, or `load_dataset(folder, "documents")` for
 the texts before segmentation; `--push-to-hub USER/NAME` uploads both. Rows that cannot be used are listed in
 rejected.jsonl.
 """
@@ -25,13 +27,16 @@ from rich.table import Table
 
 from mvh.dataset_builder.agreement import agreement_sentences, measure
 from mvh.dataset_builder.augment import PARAPHRASES, make_plans
-from mvh.dataset_builder.build import build_dataset, push_dataset
+from mvh.dataset_builder.build import build_dataset
+from mvh.dataset_builder.perturb import perturb_plans
+from mvh.dataset_builder.push import how_to_use, push_dataset, refuse_push
 from mvh.dataset_builder.rewriters import PARAPHRASERS, TRANSLATORS
 from mvh.dataset_builder.toxic import LABELS as TOXIC_LABELS
 from mvh.dataset_builder.toxic import PREPROCESS, PUBLISHED, SOURCE, read_toxic
 from mvh.dataset_builder.toxic_folder import build_toxic
 from mvh.dataset_builder.votes import read_votes
 from mvh.dataset_builder.writing import LABELS
+from mvh.normalization_mvh import OPTIONAL_STEPS, STEPS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -42,7 +47,11 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True)
     semeval = commands.add_parser("semeval", help="SemEval-2024 Task 8 JSONL, or files of the same shape")
     semeval.add_argument(
-        "--train", type=Path, required=True, help="JSONL file, split into training, choosing and calibration"
+        "--train",
+        type=Path,
+        required=True,
+        nargs="+",
+        help="JSONL file, split into training, choosing and calibration; several give equal parts of a sample",
     )
     semeval.add_argument("--test", type=Path, help="JSONL file for the split 'test', such as a published dev file")
     semeval.add_argument("--documents", type=int, help="balanced sample to train on (default: every document)")
@@ -81,6 +90,12 @@ def add_folder_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--context-tokens", "--context_tokens", type=int, default=50, help="tokens of left context (default: 50)"
     )
+    command.add_argument(
+        "--normalization",
+        nargs="+",
+        metavar="STEP",
+        help=f"steps in order (default: {' '.join(STEPS)}); others are {' '.join(OPTIONAL_STEPS)}",
+    )
     command.add_argument("--strict", action="store_true", help="stop at the first bad row instead of setting it aside")
     command.add_argument("--push-to-hub", metavar="USER/NAME", help="upload the finished dataset")
     command.add_argument("--private", action="store_true", help="make the uploaded dataset private")
@@ -100,6 +115,9 @@ def add_augment_options(command: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--paraphraser", choices=PARAPHRASERS, default="t5", help="(default: t5)")
     group.add_argument("--paraphrase-model", metavar="MODEL", help="Hub name or folder for t5")
+    group.add_argument(
+        "--perturb", type=float, default=0.0, metavar="SHARE", help="disguise this share of both labels' texts slightly"
+    )
     group.add_argument("--rewrites", type=Path, metavar="FILE", help="keeps what is finished (default: a cache folder)")
 
 
@@ -116,19 +134,23 @@ def run_semeval(options: argparse.Namespace) -> None:
         core_tokens=options.core_tokens,
         context_tokens=options.context_tokens,
         strict=options.strict,
-        augment=make_plans(
-            options.translate,
-            options.translator,
-            options.translation_model,
-            options.paraphrase,
-            options.paraphraser,
-            options.paraphrase_model,
-        ),
+        augment=[
+            *make_plans(
+                options.translate,
+                options.translator,
+                options.translation_model,
+                options.paraphrase,
+                options.paraphraser,
+                options.paraphrase_model,
+            ),
+            *perturb_plans(options.perturb),
+        ],
         rewrites=options.rewrites,
+        steps=options.normalization,
     )
     print_summary(folder)
     if options.push_to_hub:
-        push_dataset(folder, options.push_to_hub, options.private)
+        print_push(folder, options)
 
 
 def run_toxic(options: argparse.Namespace) -> None:
@@ -145,10 +167,11 @@ def run_toxic(options: argparse.Namespace) -> None:
         labels=options.labels,
         lang=options.lang,
         source=options.source,
+        steps=options.normalization,
     )
     print_summary(folder)
     if options.push_to_hub:
-        push_dataset(folder, options.push_to_hub, options.private)
+        print_push(folder, options)
 
 
 def run_agreement(options: argparse.Namespace) -> None:
@@ -162,6 +185,12 @@ def run_agreement(options: argparse.Namespace) -> None:
     console = Console(highlight=False, soft_wrap=True)
     for sentence in agreement_sentences(found):
         console.print(sentence, markup=False)
+
+
+def print_push(folder: Path, options: argparse.Namespace) -> None:
+    """Upload a dataset folder and say where it went."""
+    done = push_dataset(folder, options.push_to_hub, options.private)
+    Console(highlight=False, soft_wrap=True).print(how_to_use(options.push_to_hub, done), markup=False)
 
 
 def print_summary(folder: Path) -> None:
@@ -195,6 +224,10 @@ def sentences(manifest: dict[str, Any]) -> list[str]:
             f"earlier text, {source['texts_with_both_labels']:,} of the texts bear both labels; "
             f"{sum(rejected.values()):,} rows rejected" + (f" ({reasons}; see rejected.jsonl)." if reasons else ".")
         )
+        if shared := source.get("texts_of_earlier_files"):
+            said.append(
+                f"{shared:,} of these rows repeat a text of a file named before it, and such a text is taken once."
+            )
         if "as_published" in source:
             said.append(f"The repetitions were left out. {source['rows_of_label_1']:,} of the valid rows have label 1.")
             same = "is" if source["as_published"] else "is not"
@@ -207,6 +240,12 @@ def sentences(manifest: dict[str, Any]) -> list[str]:
             f"{dropped['same_pair']:,} because it holds their pair."
         )
     for made in manifest.get("augmentation", []):
+        if made["plan"]["method"] == "perturbation":
+            done = sum(count for name, count in made["texts"].items() if name.endswith(" done"))
+            said.append(
+                f"Perturbation: {done:,} of {sum(made['training_texts'].values()):,} texts to train on, both labels."
+            )
+            continue
         texts, backend = made["texts"], made["backend"]
         reasons = "; ".join(f"{count:,} because {reason}" for reason, count in made["failed"].items())
         said.append(
@@ -225,6 +264,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; a fault in the input is one sentence on stderr and exit status 1."""
     options = parser().parse_args(arguments)
     try:
+        if getattr(options, "push_to_hub", None):
+            refuse_push(options.push_to_hub)  # before an hour of building
         options.run(options)
     except (ValueError, OSError) as error:
         Console(stderr=True, highlight=False, soft_wrap=True).print(f"error: {error}", markup=False)

@@ -1,9 +1,12 @@
 """Published files -> a folder that `load_dataset` opens: documents in roles, cut into the segments of training.
 
-The file is read twice, row by row. The first pass keeps of every row only what the sample is drawn from (id, label,
+Every file is read twice, row by row. The first pass keeps of every row only what the sample is drawn from (id, label,
 language, pair, a fingerprint of the text); the second cuts the chosen texts with `mvh.segmentation_mvh.segment_text`,
 the very code that detection runs, and writes them in batches. So memory grows with the number of rows, not with their
 texts.
+
+There may be several training files, such as the English and the multilingual one: a sample is drawn from each in equal
+parts, and everything else treats them as one file. Their ids may clash; they then get the file's name in front.
 
 Leaks are closed before anything is drawn. Texts count as the same if they agree after normalisation in all letters and
 digits, whatever their case, spacing and punctuation. Pairs that share a text are merged into a group, and a role is
@@ -16,25 +19,28 @@ test file was given, `test`. It is written under a temporary name and renamed at
 from __future__ import annotations
 
 import hashlib
-import inspect
-import json
 import re
-import shutil
-import tempfile
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets import load_dataset
-from huggingface_hub import HfApi
 from tqdm import tqdm
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from mvh import homoglyphs_mvh, normalization_mvh, segmentation_mvh
-from mvh.dataset_builder.augment import Plan, augment_row, carry_out
+from mvh.dataset_builder.augment import Augmentation, Plan
+from mvh.dataset_builder.folder import (
+    Rejections,
+    build_hash,
+    make_cutting,
+    refuse_taken,
+    unfinished_folder,
+    write_manifest,
+    write_splits,
+)
+from mvh.dataset_builder.perturb import Perturbation, PerturbPlan, carry_out_all, change_row
 from mvh.dataset_builder.sampling import (
     ROLES,
     assign_roles,
@@ -44,9 +50,8 @@ from mvh.dataset_builder.sampling import (
     sample_training,
 )
 from mvh.dataset_builder.semeval import BadRow, numbered_rows, report
-from mvh.dataset_builder.writing import FEATURES, LABELS, ORIGIN, SplitWriters, dataset_card
-from mvh.normalization_mvh import NORMALIZER_VERSION, STEPS, normalize
-from mvh.segmentation_mvh import segment_text, token_windows
+from mvh.dataset_builder.writing import dataset_card
+from mvh.normalization_mvh import normalize
 
 TEST_DOCUMENTS = 1000
 
@@ -55,22 +60,10 @@ TEST_DOCUMENTS = 1000
 class Pool:
     """What the first pass keeps of a file: id, label, lang, pair, fingerprint by valid row; and the file's hash."""
 
+    path: Path
+    prefix: str  # before every id of the file
     rows: list[dict[str, Any]]
     sha256: str
-
-
-@dataclass
-class Rejections:
-    """Rows set aside: written to rejected.jsonl as they come, counted by file and reason."""
-
-    path: Path
-    counts: dict[str, Counter[str]] = field(default_factory=dict)
-
-    def add(self, record: dict[str, Any]) -> None:
-        """Write one record and count it."""
-        self.counts.setdefault(record["file"], Counter())[record["reason"]] += 1
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=True) + "\n")
 
 
 def fingerprint(normalized: str) -> bytes:
@@ -80,15 +73,8 @@ def fingerprint(normalized: str) -> bytes:
     return hashlib.blake2b((letters or folded).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def tokenizer_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Hash of everything a fast tokenizer does to a text; settings of truncation and padding do not count."""
-    state = json.loads(tokenizer.backend_tokenizer.to_str())
-    state |= {"truncation": None, "padding": None}
-    return hashlib.sha256(json.dumps(state, sort_keys=True).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def read_pool(path: Path, rejections: Rejections, strict: bool, progress: bool) -> Pool:
-    """First pass over a file: validate every row, keep what sampling needs."""
+def read_pool(path: Path, prefix: str, rejections: Rejections, strict: bool, progress: bool) -> Pool:
+    """First pass over a file: validate every row, keep what sampling needs; `prefix` goes before every id."""
     digest = hashlib.sha256()
     rows = []
     numbered = numbered_rows(path, rejections.add, strict, digest)
@@ -98,12 +84,12 @@ def read_pool(path: Path, rejections: Rejections, strict: bool, progress: bool) 
             error = BadRow("text", "nothing is left of the text after normalisation")
             report(error.record(path.name, number), rejections.add, strict)
             continue
-        kept = {key: row[key] for key in ("id", "label", "lang", "pair")}
-        rows.append(kept | {"fingerprint": fingerprint(normalized)})
+        kept = {key: row[key] for key in ("label", "lang", "pair")}
+        rows.append(kept | {"id": prefix + row["id"], "fingerprint": fingerprint(normalized)})
     if not rows:
         rejected = rejections.counts.get(path.name, Counter())
         raise ValueError(f"{path.name} holds no valid row; {rejected.total()} were rejected: {dict(rejected)}.")
-    return Pool(rows, digest.hexdigest())
+    return Pool(path, prefix, rows, digest.hexdigest())
 
 
 def duplicate_counts(rows: list[dict[str, Any]]) -> dict[str, int]:
@@ -115,48 +101,62 @@ def duplicate_counts(rows: list[dict[str, Any]]) -> dict[str, int]:
     return {"duplicate_texts": len(rows) - len(labels), "texts_with_both_labels": both}
 
 
-def cast_roles(train: Pool, test: Pool | None, seed: int) -> dict[str, int]:
+def shared_texts(pools: Sequence[Pool]) -> list[int]:
+    """For each file the rows whose text a file before it holds."""
+    held: set[bytes] = set()
+    counts = []
+    for pool in pools:
+        texts = [row["fingerprint"] for row in pool.rows]
+        counts.append(sum(text in held for text in texts))
+        held.update(texts)
+    return counts
+
+
+def cast_roles(train: Sequence[Pool], test: Pool | None, seed: int) -> dict[str, int]:
     """Set `role` of every training row by its group; take out the groups that reach into the test file.
+
+    Pairs are merged over all files, so that none is in two roles, whatever file its texts are in.
 
     Returns:
         How many training rows were taken out: `same_text` because the test file holds their text, `same_pair` because
         it holds their pair or a text of it.
     """
     test_rows = test.rows if test is not None else []
-    groups = merge_pairs((row["pair"], row["fingerprint"]) for rows in (train.rows, test_rows) for row in rows)
+    every = [*(pool.rows for pool in train), test_rows]
+    groups = merge_pairs((row["pair"], row["fingerprint"]) for rows in every for row in rows)
     roles = assign_roles(groups.values(), seed)
     tested_groups = {groups[row["pair"]] for row in test_rows}
     tested_texts = {row["fingerprint"] for row in test_rows}
     dropped = {"same_text": 0, "same_pair": 0}
-    for row in train.rows:
-        group = groups[row["pair"]]
-        row["role"] = None if group in tested_groups else roles[group]
-        if row["role"] is None:
-            dropped["same_text" if row["fingerprint"] in tested_texts else "same_pair"] += 1
-    train.rows[:] = [row for row in train.rows if row["role"] is not None]
+    for pool in train:
+        for row in pool.rows:
+            group = groups[row["pair"]]
+            row["role"] = None if group in tested_groups else roles[group]
+            if row["role"] is None:
+                dropped["same_text" if row["fingerprint"] in tested_texts else "same_pair"] += 1
+        pool.rows[:] = [row for row in pool.rows if row["role"] is not None]
     return dropped
 
 
-def chosen_rows(
-    path: Path, chosen: Mapping[str, str], sha256: str, progress: bool
-) -> Iterator[tuple[int, str, dict[str, Any]]]:
+def chosen_rows(pool: Pool, chosen: Mapping[str, str], progress: bool) -> Iterator[tuple[int, str, dict[str, Any]]]:
     """Second pass over a file: `(line number, split, row)` of every chosen id, texts included.
 
     Raises:
         ValueError: If the file is not the one the first pass saw.
     """
-    digest = hashlib.sha256()
-    with tqdm(total=len(chosen), desc=f"cutting {path.name}", unit=" documents", disable=not progress) as bar:
-        for number, row in numbered_rows(path, digest=digest):
+    digest, name = hashlib.sha256(), pool.path.name
+    with tqdm(total=len(chosen), desc=f"cutting {name}", unit=" documents", disable=not progress) as bar:
+        for number, row in numbered_rows(pool.path, digest=digest):
+            row["id"] = pool.prefix + row["id"]
             if (split := chosen.get(row["id"])) is not None:
                 yield number, split, row
                 bar.update()
-    if digest.hexdigest() != sha256:
-        raise ValueError(f"{path.name} changed while it was read: sha256 {sha256} at first, then {digest.hexdigest()}.")
+    if digest.hexdigest() != pool.sha256:
+        raise ValueError(f"{name} changed while it was read: sha256 {pool.sha256} at first, then {digest.hexdigest()}.")
 
 
 def build_dataset(
-    train: str | Path,
+    train: str | Path | Sequence[str | Path],
     tokenizer: str | PreTrainedTokenizerBase,
     out: str | Path,
     test: str | Path | None = None,
@@ -167,13 +167,15 @@ def build_dataset(
     context_tokens: int = 50,
     strict: bool = False,
     progress: bool = True,
-    augment: Sequence[Plan] = (),
+    augment: Sequence[Plan | PerturbPlan] = (),
     rewrites: str | Path | None = None,
+    steps: Sequence[str] | None = None,
 ) -> Path:
-    """Build the dataset folder from one training file and, if given, one test file.
+    """Build the dataset folder from training files and, if given, one test file.
 
     Args:
-        train: JSONL file that is split into the roles of `sampling.ROLES`.
+        train: JSONL file that is split into the roles of `sampling.ROLES`; or several, which give equal parts of the
+            sample. A text that two of them hold is taken once.
         tokenizer: A fast tokenizer, or the name or folder of one.
         out: Folder to make; it must not exist or be empty.
         test: JSONL file for the split `test`; whatever shares a text or a pair with it is taken out of the other
@@ -187,9 +189,10 @@ def build_dataset(
         context_tokens: Tokens of left context.
         strict: Raise at the first bad row instead of setting it aside in rejected.jsonl.
         progress: Show progress bars on stderr.
-        augment: What to do to machine texts of the training role before they are cut, see `augment.make_plans`; with
+        augment: What to do to texts of the training role before they are cut, see `augment.make_plans` and `perturb`; with
             `strict` the first text that fails is raised.
         rewrites: File that keeps finished translations and paraphrases; None is one in the user's cache folder.
+        steps: Names of the normalisation steps, in order; None for those that are on by default.
 
     Returns:
         `out`, with `segments/`, `documents/`, README.md, manifest.json and rejected.jsonl.
@@ -198,118 +201,100 @@ def build_dataset(
         ValueError: If a row is bad and `strict`, the sample wanted cannot be drawn or an augmentation fails.
         FileExistsError: If `out` holds something already.
     """
-    train, out, test = Path(train), Path(out), None if test is None else Path(test)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} exists already; remove it or name another folder for the dataset.")
-    for path in (train, test):
-        if path is not None and not path.is_file():
-            raise FileNotFoundError(f"There is no file {path}.")
-    if test is not None and test.name == train.name:
-        raise ValueError(f"Training and test file are both called {train.name}; rename one to tell them apart.")
-    token_windows(1, core_tokens, context_tokens)  # raises early what would otherwise be said of every document
-    loaded = AutoTokenizer.from_pretrained(tokenizer) if isinstance(tokenizer, str) else tokenizer
+    paths, out = [Path(path) for path in ([train] if isinstance(train, str | Path) else train)], Path(out)
+    test = None if test is None else Path(test)
+    refuse_taken(out)
+    _check_files(paths, test)
+    cutting = make_cutting(tokenizer, core_tokens, context_tokens, steps)
     splits = [*ROLES, "test"] if test is not None else [*ROLES]
 
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{out.name}.unfinished-", dir=out.parent))
-    try:
+    with unfinished_folder(out) as folder:
         rejections = Rejections(folder / "rejected.jsonl")
         rejections.path.touch()
-        pools = {path: read_pool(path, rejections, strict, progress) for path in (train, test) if path is not None}
-        # counted before cast_roles takes rows out
-        inputs = [
-            {"file": path.name, "sha256": pool.sha256, "valid_rows": len(pool.rows), **duplicate_counts(pool.rows)}
-            for path, pool in pools.items()
+        pools = [
+            read_pool(path, f"{path.stem}:" if len(paths) > 1 else "", rejections, strict, progress) for path in paths
         ]
-        dropped = cast_roles(pools[train], pools[test] if test is not None else None, seed)
-        pool = pools[train].rows
-        if not pool:
-            raise ValueError(
-                f"{train.name} keeps no row: all {sum(dropped.values())} share a text or pair with the test file."
-            )
-        sample = pool if documents is None else sample_training(pool, documents, seed)
-        chosen = {train: {row["id"]: row["role"] for row in sample}}
-        if test is not None:
-            rows = pools[test].rows
-            size = min(TEST_DOCUMENTS, largest_balanced(rows)) if test_documents is None else test_documents
+        tested = None if test is None else read_pool(test, "", rejections, strict, progress)
+        # counted before cast_roles takes rows out
+        inputs = {name: _described(pool) for name, pool in zip(_input_names(len(pools)), pools, strict=True)}
+        for source, shared in zip(list(inputs.values())[1:], shared_texts(pools)[1:], strict=True):
+            source["texts_of_earlier_files"] = shared
+        if tested is not None:
+            inputs["test_file"] = _described(tested)
+        dropped = cast_roles(pools, tested, seed)
+        for pool in pools:
+            if not pool.rows:
+                raise ValueError(f"{pool.path.name} keeps no row: all share a text or pair with the test file.")
+        sample = sample_training([pool.rows for pool in pools], documents, seed)
+        chosen = [(pool, {row["id"]: row["role"] for row in rows}) for pool, rows in zip(pools, sample, strict=True)]
+        if tested is not None:
+            size = min(TEST_DOCUMENTS, largest_balanced(tested.rows)) if test_documents is None else test_documents
             one_label = size == 0 and test_documents is None  # nothing to balance: such a file measures false alarms
-            chosen[test] = {row["id"]: "test" for row in (rows if one_label else balanced_sample(rows, size, seed))}
+            rows = tested.rows if one_label else balanced_sample(tested.rows, size, seed)
+            chosen.append((tested, {row["id"]: "test" for row in rows}))
 
         def read(ids: Iterable[str]) -> Iterator[dict[str, Any]]:
-            """The rows of the training file with these ids."""
-            for _, _, row in chosen_rows(train, dict.fromkeys(ids, "train"), pools[train].sha256, progress=False):
-                yield row
+            """The rows of the training files with these ids."""
+            wanted = set(ids)
+            for pool, split_by_id in chosen[: len(pools)]:
+                for _, _, row in chosen_rows(pool, dict.fromkeys(wanted & split_by_id.keys(), "train"), progress=False):
+                    yield row
 
-        augmentations = carry_out(augment, sample, read, seed, rewrites, strict, progress)
-        cutting = [inspect.getsource(room) for room in (homoglyphs_mvh, normalization_mvh, segmentation_mvh)]
-        settings = [seed, documents, test_documents, core_tokens, context_tokens, cutting]
-        settings += [[augmentation.record() for augmentation in augmentations]] if augmentations else []
-        build_id = hashlib.sha256(repr([settings, tokenizer_sha256(loaded), inputs]).encode()).hexdigest()[:8]
-        writers = SplitWriters(folder, build_id)
-        counts = {config: {split: Counter[tuple[str, str]]() for split in splits} for config in FEATURES}
-        for path, split_by_id in chosen.items():
-            for number, split, row in chosen_rows(path, split_by_id, pools[path].sha256, progress):
-                row = augment_row(row, augmentations) if split == "train" else row
-                try:
-                    segments = segment_text(row["text"], loaded, core_tokens, context_tokens)
-                except ValueError as fault:  # a text of which the tokenizer keeps nothing
-                    error = BadRow("text", "no token is left of the text", str(fault))
-                    report(error.record(path.name, number), rejections.add, strict)
-                    continue
-                cell = (LABELS[row["label"]], row["lang"])
-                writers.add("documents", split, row)
-                counts["documents"][split][cell] += 1
-                counts["segments"][split][cell] += len(segments)
-                origin = {key: row[key] for key in ("label", *ORIGIN)} | {"document_id": row["id"]}
-                for index, segment in enumerate(segments):
-                    place = {"segment": index, "start": segment.start, "end": segment.end, "text": segment.text}
-                    ids = {"input_ids": segment.input_ids, "length": len(segment.input_ids)}
-                    ids["core_tokens"] = segment.core_tokens
-                    writers.add("segments", split, origin | place | ids)
-        writers.close()
-
+        every = [row for rows in sample for row in rows]
+        augmentations = carry_out_all(augment, every, read, seed, rewrites, strict, progress)
+        settings = [seed, documents, test_documents, inputs, [made.record() for made in augmentations]]
+        build_id = build_hash(settings, cutting)
+        rows_of = _rows_to_write(chosen, augmentations, progress)
+        counts = write_splits(folder, rows_of, cutting, splits, build_id, rejections, strict)
         manifest = {
-            "counts": {
-                config: {split: _nested(cells) for split, cells in by_split.items()}
-                for config, by_split in counts.items()
-            },
+            "counts": counts,
             "documents_wanted": {"train_file": documents, "test_file": test_documents},
             "seeds": {"roles": seed, "sample": seed},
             "roles": ROLES,
-            "tokenizer": {"name": _public_name(loaded.name_or_path), "sha256": tokenizer_sha256(loaded)},
-            "segmentation": {"core_tokens": core_tokens, "context_tokens": context_tokens},
-            "normalizer": {"version": NORMALIZER_VERSION, "steps": list(STEPS)},
+            **cutting.described(),
             "augmentation": [augmentation.record() for augmentation in augmentations],
-            "inputs": dict(zip(("train_file", "test_file"), inputs, strict=False)),
+            "inputs": inputs,
             "train_rows_dropped_for_test": dropped,
-            "rejected": {file: dict(sorted(reasons.items())) for file, reasons in sorted(rejections.counts.items())},
         }
-        (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        (folder / "README.md").write_text(
-            dataset_card([split for split in splits if counts["documents"][split]], build_id), encoding="utf-8"
-        )
-        folder.chmod(0o755)  # mkdtemp makes folders for their owner alone
-        folder.replace(out)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+        filled = [split for split in splits if any(counts["documents"][split].values())]
+        write_manifest(folder, manifest, rejections, dataset_card(filled, build_id))
     return out
 
 
-def push_dataset(folder: str | Path, repo: str, private: bool = False) -> None:
-    """Upload both configurations of a dataset folder, and its manifest, to the Hub as `repo` ("user/name")."""
-    for config in FEATURES:
-        splits = load_dataset(str(folder), config)
-        splits.push_to_hub(repo, config_name=config, set_default=config == "segments", private=private)
-    manifest = Path(folder) / "manifest.json"
-    HfApi().upload_file(path_or_fileobj=manifest, path_in_repo=manifest.name, repo_id=repo, repo_type="dataset")
+def _check_files(train: Sequence[Path], test: Path | None) -> None:
+    """Refuse files that are absent or bear the same name: rejections and ids are told apart by it."""
+    if not train:
+        raise ValueError("A dataset needs a training file, and none is given.")
+    for path in (*train, test):
+        if path is not None and not path.is_file():
+            raise FileNotFoundError(f"There is no file {path}.")
+    stems = Counter(path.stem for path in train)
+    if twice := [path.name for path in train if stems[path.stem] > 1]:
+        raise ValueError(f"{len(twice)} training files are called {twice[0]} and {twice[-1]}; rename one of them.")
+    if test is not None and test.name in {path.name for path in train}:
+        raise ValueError(f"Training and test file are both called {test.name}; rename one to tell them apart.")
 
 
-def _nested(cells: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
-    """Counts by (label, lang) as {label: {lang: count}}, sorted."""
-    return {label: {lang: n for (name, lang), n in sorted(cells.items()) if name == label} for label in LABELS}
+def _input_names(files: int) -> list[str]:
+    """What the manifest calls the training files: "train_file", "train_file_2" and so on."""
+    return ["train_file", *(f"train_file_{number}" for number in range(2, files + 1))]
 
 
-def _public_name(name: str) -> str:
-    """A tokenizer's name as given; of a folder on this machine only the last two parts."""
-    return "/".join(Path(name).parts[-2:])
+def _described(pool: Pool) -> dict[str, Any]:
+    """A file as the manifest shows it."""
+    counts = duplicate_counts(pool.rows)
+    return {"file": pool.path.name, "sha256": pool.sha256, "valid_rows": len(pool.rows), **counts}
+
+
+def _rows_to_write(
+    chosen: Sequence[tuple[Pool, Mapping[str, str]]],
+    augmentations: Sequence[Augmentation | Perturbation],
+    progress: bool,
+) -> Iterator[tuple[str, int, str, dict[str, Any]]]:
+    """The chosen documents as `folder.write_splits` takes them; one that is rewritten keeps its `original`."""
+    for pool, split_by_id in chosen:
+        for number, split, row in chosen_rows(pool, split_by_id, progress):
+            if split == "train":
+                changed = change_row(row, augmentations)
+                row = changed if changed["text"] == row["text"] else changed | {"original": row["text"]}
+            yield pool.path.name, number, split, row

@@ -135,22 +135,43 @@ def largest_balanced(rows: Iterable[Mapping[str, Any]]) -> int:
     return 2 * min(labels[0], labels[1])
 
 
-def sample_training(rows: Sequence[Mapping[str, Any]], documents: int, seed: int) -> list[Mapping[str, Any]]:
-    """A balanced sample of the documents to train on; the other roles keep every document.
+def sample_training(
+    pools: Sequence[Sequence[Mapping[str, Any]]], documents: int | None, seed: int
+) -> list[list[Mapping[str, Any]]]:
+    """A balanced sample of the documents to train on, equal parts from each file; the other roles keep every document.
 
     A small training sample does not make calibration any coarser: choosing and calibration always use all there is.
+    A text that several files hold is taken once: into the sample from the first file that draws it, elsewhere from the
+    first file that has it. So every file's part has the languages of that file, although files may share texts.
 
     Args:
-        rows: The pool; of each row `id`, `label`, `lang`, `pair` and `role` are read.
-        documents: Size of the training sample, an even number.
+        pools: The rows of each file; of each row `id`, `label`, `lang`, `pair`, `role` and `fingerprint` are read.
+        documents: Size of the training sample over all files; None takes every document.
         seed: See `balanced_sample`.
 
+    Returns:
+        The rows chosen, by file.
+
     Raises:
-        ValueError: If the sample cannot be drawn; see `balanced_sample`.
+        ValueError: If the sample cannot be drawn, see `balanced_sample`, or cannot be shared out evenly.
     """
-    training = [row for row in rows if row["role"] == "train"]
-    others = [row for row in rows if row["role"] != "train"]
-    return balanced_sample(training, documents, seed) + others
+    if documents is not None and len(pools) > 1 and documents % (2 * len(pools)):
+        raise ValueError(
+            f"A sample from {len(pools)} files, balanced by label in each, needs a multiple of {2 * len(pools)} documents, "
+            f"got {documents}."
+        )
+    chosen: list[list[Mapping[str, Any]]] = []
+    held: set[bytes] = set()  # texts of the files so far
+    drawn: set[bytes] = set()  # of those the ones that are trained on
+    for rows in pools:
+        training = [row for row in rows if row["role"] == "train" and row["fingerprint"] not in drawn]
+        if documents is not None:
+            training = balanced_sample(training, documents // len(pools), seed)
+        others = [row for row in rows if row["role"] != "train" and row["fingerprint"] not in held]
+        chosen.append([*training, *others])
+        held.update(row["fingerprint"] for row in rows)
+        drawn.update(row["fingerprint"] for row in training)
+    return chosen
 
 
 def _in_hashed_order(rows: Sequence[Mapping[str, Any]], indices: Iterable[int], seed: int) -> list[int]:

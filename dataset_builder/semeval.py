@@ -4,7 +4,7 @@ A row of the published files is `{"id", "label", "text", "model", "source"}` wit
 more fields are taken where a file has them: `lang`, the ISO 639-1 code of the text, and `pair`, shared by texts that
 were made from one prompt or one original. Where they are absent, the pair is the row's own id behind the name of its
 file, and the language follows from the source: English domains such as `wikihow`, or a language's name such as
-`arabic`. Other fields are ignored.
+`arabic`. A row may also name its `document_type`, one of `features_mvh.REGISTERS`. Other fields are ignored.
 
 The reader is strict about types, because a tolerant one hides broken exports: a label must be the JSON integer 0 or 1;
 `true`, `1.0` and `"1"` are refused. An id may be an integer or a string; both become a string, so 7 and "7" are the
@@ -17,6 +17,8 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
+
+from mvh.features_mvh import REGISTERS
 
 SOURCE_LANGUAGES: dict[str, str] = {
     **dict.fromkeys(("wikipedia", "wikihow", "peerread", "reddit", "arxiv", "outfox", "english"), "en"),
@@ -67,7 +69,8 @@ def parse_row(line: bytes, stem: str) -> dict[str, Any]:
         stem: Name of the file without its ending; goes before the id where the row has no pair of its own.
 
     Returns:
-        `{"id": str, "text": str, "label": 0 | 1, "model": str, "source": str, "lang": str, "pair": str}`.
+        `{"id": str, "text": str, "label": 0 | 1, "model": str, "source": str, "lang": str, "pair": str}`, and
+        `document_type` where the line has one.
 
     Raises:
         BadRow: If anything is missing, of another type or out of range.
@@ -105,6 +108,11 @@ def parse_row(line: bytes, stem: str) -> dict[str, Any]:
             "source", "the source names no known language and the row has no lang", f"got {_short(row['source'])}"
         )
     clean["pair"] = _identifier(row, "pair") if "pair" in row else f"{stem}:{clean['id']}"
+    if row.get("document_type") is not None:
+        clean["document_type"] = _string(row, "document_type")
+        if clean["document_type"] not in REGISTERS:
+            found = f"got {_short(row['document_type'])}"
+            raise BadRow("document_type", f"the document type is none of {', '.join(REGISTERS)}", found)
     return clean
 
 

@@ -1,12 +1,13 @@
-"""One's own texts -> (name, text) pairs: a folder of text files, one text file, JSON Lines or CSV.
+"""One's own texts -> (name, text) pairs: a folder of documents, one document, JSON Lines or CSV.
 
-    mine/**/*.txt, *.md      one text per file, named by its path inside the folder
-    mine.txt, mine.md        one text
+    mine/**/*.pdf, *.txt …   one text per file, named by its path inside the folder: whatever `documents` reads
+    mine.docx                one text
     mine.jsonl               one object per line with "text", and "id", "label", "source" where there are any
     mine.csv                 a header with a column "text", and the same others
 
-Every file must be UTF-8. Unlike the reader of published files, this one stops at the first text it cannot use: a user
-who calibrates or audits with a few hundred texts of their own wants to mend the file, not to lose rows quietly.
+Documents are read as `mvh detect` reads them, so that texts to compare with come out of PDF as those to be judged do. Unlike
+the reader of published files, this one refuses what it cannot use: a user who calibrates or audits with a few hundred texts
+wants to mend the file, not to lose rows quietly. A folder is read to its end first, so that all bad files are named at once.
 """
 
 from __future__ import annotations
@@ -15,46 +16,51 @@ import csv
 import json
 import logging
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mvh.dataset_builder.writing import LABELS
+from mvh.documents.files import Found, find_files
+from mvh.documents.kinds import SUFFIXES
+from mvh.documents.reader import Reader
 
 logger = logging.getLogger(__name__)
 
-TEXT_SUFFIXES = (".txt", ".md")
+NAMED = 10  # bad files of a folder that are named one by one
 
 
-def read_texts(path: str | Path, label: int | None = None) -> list[tuple[str, str]]:
+def read_texts(path: str | Path, label: int | None = None, body_only: bool = False) -> list[tuple[str, str]]:
     """The texts of a folder or file as (name, text), in the order of the file or of the sorted paths.
 
     Args:
-        path: Folder, or file ending in .txt, .md, .jsonl or .csv.
+        path: Folder of documents, or a file: a document of any kind `mvh detect` reads, .jsonl or .csv.
         label: 0 (human) or 1 (machine): rows that bear another label are refused. Rows without one are taken.
+        body_only: Leave out headings, running heads, references and code of documents, as `mvh detect --body-only` does.
 
     Raises:
-        ValueError: If a file or row has no readable text, is labelled otherwise than `label`, is not UTF-8, or if there
-            is no text at all; the sentence names file and line.
+        ValueError: If a file or row has no readable text or is labelled otherwise than `label`, or if there is no text at
+            all; the sentence names the files, or file and line.
         FileNotFoundError: If there is no such file or folder.
     """
-    return [(row["id"], row["text"]) for row in read_own_rows(path, label)]
+    return [(row["id"], row["text"]) for row in read_own_rows(path, label, body_only)]
 
 
-def read_own_rows(path: str | Path, label: int | None = None) -> list[dict[str, Any]]:
+def read_own_rows(path: str | Path, label: int | None = None, body_only: bool = False) -> list[dict[str, Any]]:
     """As `read_texts`, each text a dict of "id", "text" and "source" (None where its row has none)."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder {path}.")
     kind = "folder" if path.is_dir() else path.suffix.lower()
-    if kind not in READERS:
-        raise ValueError(f"{path.name}: texts are read from {', '.join(READERS)}, and this is {kind or 'a bare name'}.")
+    if kind not in ("folder", *SUFFIXES, *ROWS):
+        known = ", ".join(("a folder", *SUFFIXES, *ROWS))
+        raise ValueError(f"{path.name}: texts are read from {known}, and this is {kind or 'a bare name'}.")
     rows = []
-    for place, row in READERS[kind](path):
+    for place, row in ROWS.get(kind, partial(_documents, body_only=body_only))(path):
         text = row.get("text") if isinstance(row, dict) else None
         if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"{place}: needs {NEEDS[kind]} that is not blank, got {str(row)[:60]}.")
+            raise ValueError(f"{place}: needs {NEEDS.get(kind, 'a text')} that is not blank, got {str(row)[:60]}.")
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise ValueError(f"{place}: the text holds a lone surrogate, which no UTF-8 file can store.")
         if label is not None and "label" in row and _spelled(row["label"]) not in (str(label), LABELS[label]):
@@ -63,28 +69,37 @@ def read_own_rows(path: str | Path, label: int | None = None) -> list[dict[str, 
         name = str(row["id"]) if row.get("id") not in (None, "") else place.rpartition(", ")[2]
         rows.append({"id": name, "text": text, "source": None if source in (None, "") else str(source)})
     if not rows:
-        raise ValueError(f"{path.name}: holds no text; texts are read from {', '.join(READERS)}.")
+        raise ValueError(f"{path.name}: holds no text.")
     return rows
 
 
 Rows = Iterator[tuple[str, Any]]  # (where it stands, the row as it stands there)
 
 
-def _folder(path: Path) -> Rows:
-    ignored: Counter[str] = Counter()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        inside = file.relative_to(path)
-        if file.suffix.lower() in TEXT_SUFFIXES and not any(part.startswith(".") for part in inside.parts):
-            yield inside.as_posix(), {"id": inside.as_posix(), "text": _decoded(file, inside.as_posix())}
-        else:
-            ignored[file.suffix.lower() or file.name] += 1
-    if ignored:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in ignored.most_common(5))
-        logger.warning("%s: %d files are no .txt or .md and are ignored (%s).", path.name, ignored.total(), kinds)
-
-
-def _one_text(path: Path) -> Rows:
-    yield path.name, {"id": path.name, "text": _decoded(path, path.name)}
+def _documents(path: Path, body_only: bool) -> Rows:
+    """The documents of a folder, or the one document; raises a ValueError that names those that cannot be read."""
+    is_folder = path.is_dir()
+    bad: list[str] = []
+    count = 0
+    with Reader(body_only) as reader:
+        for found in find_files([str(path)], path, logger.warning) if is_folder else [Found(path.name, path)]:
+            name = found.path.relative_to(path).as_posix() if is_folder else path.name
+            count += 1
+            try:
+                if found.problem:
+                    raise ValueError(found.problem)
+                extracted = reader.read(found.path)
+            except (ValueError, OSError) as error:
+                why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+                bad.append(f"{path.name if name == '.' else name} {why}")
+                continue
+            for note in extracted.notes:
+                logger.warning("%s: %s", name, note)
+            yield name, {"id": name, "text": extracted.text}
+    if bad:
+        more = f" And {len(bad) - NAMED} more." if len(bad) > NAMED else ""
+        several = f"{len(bad)} of the {count} files in {path.name} cannot be read; mend them or take them out. "
+        raise ValueError((several if len(bad) > 1 else "") + " ".join(bad[:NAMED]) + more)
 
 
 def _jsonl(path: Path) -> Rows:
@@ -117,26 +132,8 @@ def _csv(path: Path) -> Rows:
         csv.field_size_limit(before)
 
 
-READERS: dict[str, Callable[[Path], Rows]] = {
-    "folder": _folder,
-    **dict.fromkeys(TEXT_SUFFIXES, _one_text),
-    ".jsonl": _jsonl,
-    ".csv": _csv,
-}
-NEEDS = {
-    **dict.fromkeys(("folder", *TEXT_SUFFIXES), "a text"),
-    ".jsonl": "a JSON object with a 'text'",
-    ".csv": "a 'text'",
-}
-
-
-def _decoded(file: Path, name: str) -> str:
-    content = file.read_bytes()
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{name}, line {line}: is not UTF-8 ({error.reason}).") from error
+ROWS: dict[str, Callable[[Path], Rows]] = {".jsonl": _jsonl, ".csv": _csv}
+NEEDS = {".jsonl": "a JSON object with a 'text'", ".csv": "a 'text'"}
 
 
 def _spelled(label: Any) -> str:

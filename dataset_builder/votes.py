@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mvh.dataset_builder.tables import csv_records
-from mvh.dataset_builder.texts import READERS
+from mvh.dataset_builder.texts import ROWS
 
 FIELDS = ("comment", "annotator", "label")
 SPELLED = {"0": 0, "0.0": 0, "1": 1, "1.0": 1}
@@ -61,7 +61,7 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[Any, Any]]]:
     if path.suffix.lower() != ".jsonl":
         yield from ((f"{path.name}, line {line}", cells) for line, cells in csv_records(path, FIELDS))
         return
-    for place, row in READERS[".jsonl"](path):
+    for place, row in ROWS[".jsonl"](path):
         if not isinstance(row, dict):
             raise ValueError(f"{place}: a vote is a JSON object with {', '.join(FIELDS)}, got {str(row)[:60]}.")
         yield place, row

@@ -14,6 +14,7 @@ that small.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +40,18 @@ FEATURES: dict[str, Features] = {
             "end": Value("int64"),
             "text": Value("string"),  # context and core as the model sees them, for features and for reading
             **ORIGIN,
+            "document_type": Value("string"),  # null where the row named none
         }
     ),
     "documents": Features(
-        {"id": Value("string"), "text": Value("string"), "label": ClassLabel(names=list(LABELS)), **ORIGIN}
+        {
+            "id": Value("string"),
+            "text": Value("string"),
+            "label": ClassLabel(names=list(LABELS)),
+            **ORIGIN,
+            "document_type": Value("string"),
+            "original": Value("string"),  # the text before it was translated or paraphrased, null where it was not
+        }
     ),
 }
 
@@ -53,9 +62,11 @@ class SplitWriters:
     A file is made with its first rows: `load_dataset` opens nothing of a folder that has an empty split.
     """
 
-    def __init__(self, folder: Path, build_id: str) -> None:
+    def __init__(self, folder: Path, build_id: str, labels: Sequence[str] = LABELS) -> None:
         self.folder = folder
         self.build_id = build_id
+        names = {"label": ClassLabel(names=list(labels))}
+        self.schemas = {config: Features(columns | names).arrow_schema for config, columns in FEATURES.items()}
         self.batches: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self.writers: dict[tuple[str, str], pq.ParquetWriter] = {}
 
@@ -74,7 +85,7 @@ class SplitWriters:
             self.writers[config, split].close()
 
     def _flush(self, config: str, split: str) -> None:
-        schema = FEATURES[config].arrow_schema
+        schema = self.schemas[config]
         if (config, split) not in self.writers:
             file = self.folder / split_path(config, split, self.build_id)
             file.parent.mkdir(exist_ok=True)
@@ -107,7 +118,8 @@ CARD = """
 
 - `segments` (default): pieces of the normalised documents with their token ids; the label is the document's. `start`
   and `end` are characters of the original text, and the segments of a document tile it.
-- `documents`: the original texts.
+- `documents`: the original texts; where one was translated or paraphrased for training, `text` is what was made of it
+  and `original` the text before.
 
 Labels: 0 human, 1 machine. No pair of texts (same prompt or same original) and no text occurs in two splits.
 `manifest.json` holds counts, seeds, tokenizer, segmentation, the normaliser's version and the hashes of the input

@@ -24,6 +24,7 @@ from mvh.dataset_builder.build import build_dataset
 from mvh.dataset_builder.rewrite_cache import RewriteCache
 from mvh.dataset_builder.rewriters import Backend, RewriteError, choose, patiently, within
 from mvh.dataset_builder.sentences import cut_long, pack, replace_spans, split_sentences
+from mvh.seen import dataset_texts
 from mvh.tests.conftest import SENTENCES, make_rows, write_jsonl
 
 ENDING = {"exponential_decay_length_penalty": (3, 4.0), "min_new_tokens": 3}  # a random model ends only by force
@@ -519,7 +520,11 @@ def test_a_dataset_records_what_was_done_to_it(tmp_path, tokenizer, marian_folde
         assert old["label"] == 1 or old == new
         changed += new["model"].endswith("+translation")
         assert (new["lang"] == "ru") == new["model"].endswith("+translation")
+        assert new["original"] == (None if new["text"] == old["text"] else old["text"])
     assert changed == (machine + 1) // 2
+    seen = set(dataset_texts(folders[0]))  # who learnt from a translation has seen its original
+    assert {row["text"] for name in ("train", "choose") for row in before[name]} < seen
+    assert {row["text"] for row in after["train"]} < seen
     segments = load_dataset(str(folders[0]))["train"]
     assert {"chatGPT+translation", "chatGPT+paraphrase+translation"} <= set(segments["model"])
     assert {path.name for path in (plain / "documents").iterdir()}.isdisjoint(

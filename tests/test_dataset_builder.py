@@ -11,11 +11,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from datasets import DatasetDict, get_dataset_config_names, load_dataset
-from huggingface_hub import HfApi
+from datasets import get_dataset_config_names, load_dataset
 
 from mvh.dataset_builder import build
-from mvh.dataset_builder.build import build_dataset, fingerprint, push_dataset
+from mvh.dataset_builder.build import build_dataset, fingerprint
 from mvh.dataset_builder.sampling import (
     ROLES,
     apportion,
@@ -25,6 +24,7 @@ from mvh.dataset_builder.sampling import (
     sample_training,
 )
 from mvh.dataset_builder.semeval import read_semeval
+from mvh.normalization_mvh import STEPS
 from mvh.segmentation_mvh import segment_text
 from mvh.tests.conftest import SENTENCES, make_rows, make_text, write_jsonl
 
@@ -40,7 +40,10 @@ def published_rows(documents: int) -> list[dict]:
 def pool(documents: int, seed: int = 0) -> list[dict]:
     rows = make_rows(documents, seed, words=(2, 3))
     roles = assign_roles((row["pair"] for row in rows), seed=0)
-    return [row | {"id": str(row["id"]), "role": roles[row["pair"]]} for row in rows]
+    return [
+        row | {"id": str(row["id"]), "role": roles[row["pair"]], "fingerprint": fingerprint(row["text"])}
+        for row in rows
+    ]
 
 
 def ids(rows: list) -> set[str]:
@@ -60,11 +63,11 @@ def test_the_published_shape_gets_pair_and_language(tmp_path):
     assert all(isinstance(row["id"], str) for row in read)
 
 
-def test_own_pair_and_language_are_kept_and_other_fields_ignored(tmp_path):
-    rows = [row | {"prompt": "ignored"} for row in make_rows(8)]
+def test_own_pair_language_and_type_are_kept_and_other_fields_ignored(tmp_path):
+    rows = [row | {"prompt": "ignored", "document_type": "fiction"} for row in make_rows(8)]
     read = list(read_semeval(write_jsonl(tmp_path / "a.jsonl", rows), None, strict=True))
     assert [(row["pair"], row["lang"]) for row in read] == [(row["pair"], row["lang"]) for row in rows]
-    assert all("prompt" not in row for row in read)
+    assert all("prompt" not in row and row["document_type"] == "fiction" for row in read)
 
 
 GOOD = {"id": "x", "label": 1, "text": "Some text.", "model": "cohere", "source": "reddit"}
@@ -87,6 +90,7 @@ BAD_LINES: dict[str, tuple[bytes, str]] = {
     "duplicate id": (json.dumps(GOOD | {"id": 0}).encode(), "id"),
     "duplicate id as string": (json.dumps(GOOD | {"id": "1"}).encode(), "id"),
     "unknown source": (json.dumps(GOOD | {"source": "my blog"}).encode(), "source"),
+    "unknown document type": (json.dumps(GOOD | {"document_type": "poem"}).encode(), "document_type"),
     "lang null": (json.dumps(GOOD | {"lang": None}).encode(), "lang"),
     **{
         f"no {field}": (json.dumps({key: value for key, value in GOOD.items() if key != field}).encode(), field)
@@ -179,12 +183,28 @@ def test_a_sample_is_balanced_and_keeps_every_language():
 
 def test_a_training_sample_thins_the_training_role_only():
     rows = pool(1000)
-    sample = sample_training(rows, 200, seed=0)
+    (sample,) = sample_training([rows], 200, seed=0)
     cells = Counter((row["role"], row["label"]) for row in sample)
     assert cells["train", 0] == cells["train", 1] == 100
     for role in ROLES:
         if role != "train":
             assert ids(row for row in sample if row["role"] == role) == ids(row for row in rows if row["role"] == role)
+
+
+def test_files_give_equal_parts_and_a_text_they_share_counts_once():
+    first, second = ([row | {"fingerprint": (seed, row["id"])} for row in pool(400, seed)] for seed in (0, 1))
+    for index in range(0, 400, 2):  # half of the second file's texts, and their pairs, are those of the first
+        second[index] = first[index] | {"id": f"copy-{index}"}
+    parts = sample_training([first, second], 80, seed=0)
+    trained = [[row for row in part if row["role"] == "train"] for part in parts]
+    assert [Counter(row["label"] for row in part) for part in trained] == [{0: 20, 1: 20}] * 2
+    assert all({row["lang"] for row in part} == {"en", "ru"} for part in trained)
+    for chosen in (parts, sample_training([first, second], None, seed=0)):
+        texts = [row["fingerprint"] for part in chosen for row in part]
+        assert len(set(texts)) == len(texts)
+    assert len(texts) == 600
+    with pytest.raises(ValueError, match="a multiple of 4 documents, got 42"):
+        sample_training([first, second], 42, seed=0)
 
 
 def test_samples_ignore_the_order_of_rows_nest_and_follow_the_seed():
@@ -313,6 +333,62 @@ def test_shuffled_rows_give_the_same_sample(sources, tokenizer, tmp_path):
     assert len(found[0]["train"]) == 120
 
 
+def test_several_files_are_one_dataset(tokenizer, tmp_path):
+    """Ids may clash and texts be shared; no text is taken twice and no pair is in two roles, whatever its file."""
+    first, second, dev = make_rows(300), make_rows(300, seed=1), make_rows(40, seed=2)
+    for index in range(0, 100, 2):
+        second[index] = first[index] | {
+            "id": 1000 + index,
+            "pair": f"other-{index}",
+            "text": first[index]["text"].upper(),
+        }
+    second[151]["pair"] = first[150]["pair"]
+    dev[0]["text"] = second[201]["text"]
+    files = [write_jsonl(tmp_path / f"{name}.jsonl", rows) for name, rows in (("en", first), ("all", second))]
+    test = write_jsonl(tmp_path / "dev.jsonl", dev)
+    out = build_dataset(files, tokenizer, tmp_path / "out", test=test, documents=80, progress=False)
+    dataset = load_dataset(str(out), "documents", cache_dir=str(tmp_path / "cache"))
+    assert Counter(name.partition(":")[0] for name in dataset["train"]["id"]) == {"en": 40, "all": 40}
+    rows = [(split, row) for split in ROLES for row in dataset[split]]
+    assert len({row["id"] for _, row in rows}) == len(rows)
+    assert len({fingerprint(row["text"]) for _, row in rows}) == len(rows)
+    groups = merge_pairs((row["pair"], fingerprint(row["text"])) for row in [*first, *second, *dev])
+    roles: dict = {}
+    for split, row in rows:
+        roles.setdefault(groups[row["pair"]], set()).add(split)
+    assert all(len(found) == 1 for found in roles.values())
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert list(manifest["inputs"]) == ["train_file", "train_file_2", "test_file"]
+    assert [manifest["inputs"][name]["file"] for name in manifest["inputs"]] == ["en.jsonl", "all.jsonl", "dev.jsonl"]
+    assert manifest["inputs"]["train_file_2"]["texts_of_earlier_files"] == 50
+    assert manifest["train_rows_dropped_for_test"]["same_text"] == 1
+    with pytest.raises(ValueError, match=r"called en\.jsonl and en\.jsonl"):
+        build_dataset([files[0], files[0]], tokenizer, tmp_path / "twice")
+
+
+def test_optional_steps_cut_as_detection_will(sources, tokenizer, tmp_path):
+    steps = [*STEPS, "stop_words", "symbols"]
+    path = write_jsonl(
+        tmp_path / "train.jsonl", [*make_rows(80), make_rows(1)[0] | {"id": 99, "text": "It is what it is"}]
+    )
+    out = build_dataset(path, tokenizer, tmp_path / "out", core_tokens=CORE, context_tokens=CONTEXT, steps=steps)
+    segments = load_dataset(str(out), split="train", cache_dir=str(tmp_path / "cache"))
+    documents = load_dataset(str(out), "documents", split="train", cache_dir=str(tmp_path / "cache"))
+    ids = {
+        row["id"]: [part.input_ids for part in segment_text(row["text"], tokenizer, CORE, CONTEXT, steps)]
+        for row in documents
+    }
+    found: dict = {}
+    for row in segments:
+        found.setdefault(row["document_id"], []).append(row["input_ids"])
+    assert found == ids
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["normalizer"]["steps"] == steps
+    assert manifest["rejected"]["train.jsonl"] == {"no token is left of the text": 1}
+    with pytest.raises(ValueError, match="step 'stopwords' is unknown"):
+        build_dataset(path, tokenizer, tmp_path / "other", steps=["stopwords"])
+
+
 def test_a_file_too_small_for_all_roles_still_opens(tokenizer, tmp_path):
     path = write_jsonl(tmp_path / "few.jsonl", make_rows(2))
     out = build_dataset(path, tokenizer, tmp_path / "out", progress=False)
@@ -357,18 +433,6 @@ def test_a_file_that_changes_between_the_passes_is_noticed(sources, tokenizer, t
     with pytest.raises(ValueError, match=r"train\.jsonl changed while it was read"):
         build_dataset(path, tokenizer, tmp_path / "out", progress=False)
     assert [entry.name for entry in tmp_path.iterdir()] == ["train.jsonl"]
-
-
-def test_push_uploads_both_configurations_and_the_manifest(built, monkeypatch):
-    pushed, uploaded = {}, []
-    monkeypatch.setattr(
-        DatasetDict, "push_to_hub", lambda self, repo, **options: pushed.update({options["config_name"]: options})
-    )
-    monkeypatch.setattr(HfApi, "upload_file", lambda self, **options: uploaded.append(options["path_in_repo"]))
-    push_dataset(built, "me/texts", private=True)
-    assert {name: options["set_default"] for name, options in pushed.items()} == {"segments": True, "documents": False}
-    assert all(options["private"] for options in pushed.values())
-    assert uploaded == ["manifest.json"]
 
 
 def test_the_command_builds_a_folder_and_says_what_is_in_it(sources, backbone_folder, tmp_path):

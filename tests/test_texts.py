@@ -3,22 +3,52 @@
 import csv
 import logging
 
+import docx
 import pytest
 
 from mvh.dataset_builder.texts import read_own_rows, read_texts
 
 from .conftest import write_jsonl
+from .test_documents import bare_docx, simple_pdf
 
 
 def test_a_folder_is_read_in_the_order_of_its_paths_and_other_files_are_counted(tmp_path, caplog):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "one.TXT").write_text("first", encoding="utf-8")
     (tmp_path / "a.md").write_text("\ufeffzweiter Text: ä", encoding="utf-8")
-    (tmp_path / "c.pdf").write_bytes(b"%PDF \xff")
+    (tmp_path / "c.csv").write_bytes(b"text\n")
     (tmp_path / ".hidden.txt").write_bytes(b"\xff")
     with caplog.at_level(logging.WARNING):
         assert read_texts(tmp_path, label=0) == [("a.md", "zweiter Text: ä"), ("b/one.TXT", "first")]
-    assert "2 files are no .txt or .md" in caplog.text and "1 .pdf" in caplog.text
+    assert "2 files of other kinds are passed over" in caplog.text and "1 .csv" in caplog.text
+
+
+def test_documents_of_all_kinds_are_read_as_detect_reads_them(tmp_path, caplog):
+    document = docx.Document()
+    document.add_paragraph("Words of a paragraph.")
+    document.add_heading("References", 1)
+    document.add_paragraph("Nobody (1900). A title.")
+    document.save(tmp_path / "a.docx")
+    simple_pdf(tmp_path / "b.pdf", pages=2)
+    (tmp_path / "c.txt").write_bytes("Тихий вечер опустился на старый город, и фонари зажглись. ".encode("cp1251") * 3)
+    whole, body = dict(read_texts(tmp_path)), dict(read_texts(tmp_path, body_only=True))
+    assert list(whole) == ["a.docx", "b.pdf", "c.txt"] and "Nobody" in whole["a.docx"] and "page two" in whole["b.pdf"]
+    assert body["a.docx"].strip() == "Words of a paragraph." and "c.txt: It is not UTF-8" in caplog.text
+    assert read_texts(tmp_path / "b.pdf") == [("b.pdf", whole["b.pdf"])]
+
+
+def test_every_bad_file_of_a_folder_is_named_at_once(tmp_path):
+    (tmp_path / "a.txt").write_text("good")
+    (tmp_path / "b.pdf").write_bytes(b"just words")
+    bare_docx(tmp_path / "c.docx", "a" * 50_000_000)
+    with pytest.raises(
+        ValueError, match=r"2 of the 3 files in .* b\.pdf is named .pdf and is none.* c\.docx .*zip bombs"
+    ):
+        read_texts(tmp_path)
+    for number in range(12):
+        (tmp_path / f"{number:02}.odt").write_bytes(b"no archive \0")
+    with pytest.raises(ValueError, match="14 of the 15 files .* And 4 more"):
+        read_texts(tmp_path)
 
 
 def test_one_file_is_one_text(tmp_path):
@@ -75,9 +105,10 @@ def test_labels_are_understood_as_files_spell_them(tmp_path, label):
         ("x.csv", b"id,text\n1,a\n2\n", "line 3: needs a 'text' that is not blank"),
         ("x.csv", b"id,text\n1,\xff\n", "is not UTF-8"),
         ("x.csv", b"text,label\na,1\n", "line 2: only human texts"),
-        ("x.txt", b"good\nb\xe4d\n", r"x\.txt, line 2: is not UTF-8"),
+        ("x.txt", b"good\nb\xe4d\n", r"x\.txt is not UTF-8"),
         ("x.txt", b" \n", r"x\.txt: needs a text that is not blank"),
-        ("x.docx", b"PK", r"texts are read from folder, \.txt, \.md, \.jsonl, \.csv, and this is \.docx"),
+        ("x.docx", b"PK\x03\x04", r"x\.docx is a damaged or truncated archive"),
+        ("x.xlsx", b"PK", r"texts are read from a folder, \.txt, .*\.jsonl, \.csv, and this is \.xlsx"),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path, name, content, message):
@@ -87,7 +118,7 @@ def test_what_cannot_be_used_is_named(tmp_path, name, content, message):
 
 
 def test_an_empty_folder_and_a_missing_one_are_said(tmp_path):
-    with pytest.raises(ValueError, match="holds no text"):
+    with pytest.raises(ValueError, match="holds no document"):
         read_texts(tmp_path)
     with pytest.raises(FileNotFoundError, match="no file or folder"):
         read_texts(tmp_path / "absent")

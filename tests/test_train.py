@@ -13,10 +13,12 @@ import torch
 import yaml
 from safetensors.torch import load_file
 from sklearn.metrics import roc_auc_score
+from transformers import pipeline
 
 from mvh import recipe as recipe_room
 from mvh import train, trainer
 from mvh.modeling_mvh import MvhForSequenceClassification
+from mvh.normalization_mvh import STEPS
 
 from .conftest import make_rows, write_jsonl
 
@@ -150,6 +152,79 @@ def test_a_dataset_of_another_making_is_refused(finished, recipe, tmp_path):
     shutil.copytree(finished / "data", tmp_path / "data")
     with pytest.raises(ValueError, match="built with documents None, the recipe wants 20"):
         train.main([str(recipe), "--output_dir", str(tmp_path), "--documents", "20"])
+
+
+def test_training_and_detection_take_out_the_same(recipe, tmp_path):
+    """Stop words and symbols that a recipe takes out are out of the training segments and of what the pipeline reads."""
+    steps = [*STEPS, "stop_words", "symbols", "wrapping"]
+    options = ["--output_dir", str(tmp_path), "--num_train_epochs", "1", "--frozen_epochs", "1"]
+    train.main([str(recipe), *options, "--normalization", *steps])
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["normalization"] == steps
+    detect = pipeline("mvh-detect", model=str(tmp_path / "model"), trust_remote_code=True)
+    documents = datasets.load_dataset(str(tmp_path / "data"), "documents", split="train")
+    cut: dict = {}
+    for row in datasets.load_dataset(str(tmp_path / "data"), "segments", split="train"):
+        cut.setdefault(row["document_id"], []).append((row["input_ids"], row["start"], row["end"], row["text"]))
+    assert not any(" the " in segment[-1] for segments in cut.values() for segment in segments)
+    for row in documents:
+        found = [(part.input_ids, part.start, part.end, part.text) for part in detect.segments(row["text"])]
+        assert found == cut[row["id"]]
+    assert detect(documents[0]["text"] + " ☃ the end")["label"] in ("human", "machine")
+    data = ["--dataset", str(tmp_path / "data"), "--output_dir", str(tmp_path / "other")]
+    with pytest.raises(ValueError, match=r"built with normalization .*'stop_words'.*, the recipe wants \['escapes'"):
+        train.main([str(recipe), *data])
+
+
+def test_a_detector_can_be_told_the_type_of_a_document(recipe, tmp_path):
+    options = ["--output_dir", str(tmp_path), "--num_train_epochs", "1", "--frozen_epochs", "1"]
+    rows = [row | {"document_type": ["fiction", "news"][row["id"] // 2 % 2]} for row in make_rows(120, words=(5, 20))]
+    file = write_jsonl(tmp_path / "train.jsonl", rows)
+    train.main([str(recipe), *options, "--train_file", str(file), "--feature_names", "document_type", "comma_share"])
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["feature_data"] == {"document_types": ["fiction", "news"]}
+    means = dict(zip(config["feature_names"], config["feature_mean"], strict=True))
+    assert 0.2 < means["type_fiction"] < 0.5 and means["type_academic"] == 0  # some types are withheld
+    detect = pipeline("mvh-detect", model=str(tmp_path / "model"), trust_remote_code=True)
+    margins = {
+        kind: detect(rows[0]["text"], document_type=kind)["margin"] for kind in (None, "fiction", "news", "academic")
+    }
+    assert len(set(margins.values())) == 3 and margins["academic"] == margins[None]  # unknown to the training
+    with pytest.raises(ValueError, match="document_type must be one of 'academic', .* got 'poem'"):
+        detect(rows[0]["text"], document_type="poem")
+
+
+def test_several_files_and_their_normalization_are_a_recipe(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("train_file: one.jsonl\nnormalization: [escapes, stop_words]\n")
+    model_args, data_args, _ = recipe_room.parse_recipe([str(path), "--output_dir", str(tmp_path)])
+    assert (data_args.train_file, model_args.normalization) == (["one.jsonl"], ["escapes", "stop_words"])
+    _, data_args, _ = recipe_room.parse_recipe([str(path), "--output_dir", str(tmp_path), "--train_file", "a", "b"])
+    assert data_args.train_file == ["a", "b"]
+    path.write_text("train_file: [a, b]\nnormalization: [stopwords]\n")
+    with pytest.raises(ValueError, match="step 'stopwords' is unknown"):
+        recipe_room.parse_recipe([str(path), "--output_dir", str(tmp_path)])
+
+
+def test_two_files_give_a_half_each(recipe, tmp_path):
+    files = [str(write_jsonl(tmp_path / f"{seed}.jsonl", make_rows(60, seed, (5, 20)))) for seed in (3, 4)]
+    options = [
+        "--output_dir",
+        str(tmp_path / "run"),
+        "--num_train_epochs",
+        "1",
+        "--frozen_epochs",
+        "1",
+        "--documents",
+        "40",
+    ]
+    train.main([str(recipe), *options, "--train_file", *files])
+    names = datasets.load_dataset(str(tmp_path / "run" / "data"), "documents", split="train")["id"]
+    assert sorted(name[0] for name in names) == ["3"] * 20 + ["4"] * 20
+    options[1] = str(tmp_path / "again")
+    shutil.copytree(tmp_path / "run" / "data", tmp_path / "again" / "data")
+    with pytest.raises(ValueError, match="built with train_file"):
+        train.main([str(recipe), *options, "--train_file", files[0]])
 
 
 def test_length_batches_are_alike_in_length_and_follow_the_epoch():
