@@ -2,10 +2,14 @@
 
     python -m mvh.score checkpoints/mvh-mini-en --data dev.jsonl --data ood.jsonl --out runs/score_mini
     python -m mvh.score runs/toxic_bilstm --kind bilstm --data runs/toxic --out runs/score_bilstm
+    python -m mvh.score USER/NAME --kind hub --positive-label AI --data dev.jsonl --out runs/score_other
+    python -m mvh.score checkpoints/mvh-mini-en --unlabelled test.csv --submission raid --out runs/raid
 
 Data are SemEval-shaped JSONL files or folders made by mvh.dataset_builder, of which the documents of "test" are read.
 A saved baseline (`--kind`, see mvh.baselines.fit) has no p-values: its verdict is the sign of its margin. Whatever a
-detector calls its labels, predictions and figures say "human" for its null class and "machine" for the other.
+detector calls its labels, predictions and figures say "human" for its null class and "machine" for the other. So has a
+text classifier of other people (`--kind hub`, see mvh.hub_classifier). `--submission` writes the predictions as shared
+tasks take them; the texts of `--unlabelled` files get predictions and submissions, no figures (see mvh.submissions).
 
 Texts stream through the detector in file order, one line of predictions.jsonl each. AUROC and `tpr_at_fpr` run over all
 texts by margin; the decisions are the detector's verdicts at its alpha (or `--alpha`). "uncertain" stays in every
@@ -33,8 +37,10 @@ from tqdm import tqdm
 from mvh.audit.statistics import count_limits, flag_counts
 from mvh.dataset_builder.semeval import read_semeval
 from mvh.export import file_sha256, provenance
+from mvh.hub_classifier import open_hub
 from mvh.metrics import DECISIONS, HUMAN, detection_report, source_groups
 from mvh.pvalues_mvh import sigmoid
+from mvh.submissions import SUBMISSIONS, read_unlabelled, write_submissions
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +87,7 @@ def open_checkpoint(name: str, options: dict[str, Any]) -> tuple[Scorer, dict[st
     return scorer, {
         "name": config.name,
         "labels": [config.id2label[0], config.id2label[1]],
-        "calibration": None if config.calibration is None else config.calibration["id"],
+        "calibration": getattr(detect, "calibration_id", (config.calibration or {}).get("id")),
     }
 
 
@@ -120,6 +126,7 @@ DETECTORS: dict[str, Callable[[str, dict[str, Any]], tuple[Scorer, dict[str, Any
     "checkpoint": open_checkpoint,
     "naive_bayes": partial(open_baseline, "mvh.baselines.naive_bayes"),
     "bilstm": partial(open_baseline, "mvh.baselines.bilstm"),
+    "hub": open_hub,
 }
 
 
@@ -169,12 +176,17 @@ def summarise(predicted: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def score_file(path: Path, scorer: Scorer, limit: int | None, out: TextIO) -> list[dict[str, Any]]:
+def score_file(
+    path: Path, scorer: Scorer, limit: int | None, out: TextIO, labelled: bool = True
+) -> list[dict[str, Any]]:
     """Score one file or folder (its first `limit` valid rows), writing each prediction; returns all of them."""
     bad: list[dict[str, Any]] = []
-    rows = islice(documents_of(path) if path.is_dir() else read_semeval(path, bad.append), limit)
+    if not labelled:
+        rows: Rows = read_unlabelled(path)
+    else:
+        rows = documents_of(path) if path.is_dir() else read_semeval(path, bad.append)
     predicted = []
-    for row in tqdm(predictions(rows, scorer), desc=path.name, unit=" documents"):
+    for row in tqdm(predictions(islice(rows, limit), scorer), desc=path.name, unit=" documents"):
         out.write(json.dumps({"file": path.name, **row}, ensure_ascii=False) + "\n")
         predicted.append(row)
     if bad:
@@ -236,10 +248,15 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mvh.score", description="Score labelled files with one detector.")
     parser.add_argument("detector", help="checkpoint folder or Hub name, or folder of a saved baseline")
     parser.add_argument(
-        "--data", type=Path, required=True, action="append", help="JSONL file or dataset folder; may be repeated"
+        "--data", type=Path, default=[], action="append", help="JSONL file or dataset folder; may be repeated"
     )
+    parser.add_argument(
+        "--unlabelled", type=Path, default=[], action="append", help="JSONL or CSV file without labels; may be repeated"
+    )
+    parser.add_argument("--submission", choices=SUBMISSIONS, nargs="+", default=[], help="files for shared tasks")
     parser.add_argument("--out", type=Path, required=True, help="folder for predictions and metrics")
     parser.add_argument("--kind", choices=DETECTORS, default="checkpoint", help="what the detector is")
+    parser.add_argument("--positive-label", help="of a hub classifier: the label that means machine")
     parser.add_argument("--alpha", type=float, help="level of the tests; the checkpoint's own by default, as the rest")
     parser.add_argument("--correction", help="none, bonferroni, holm, bh, by or calibrated")
     parser.add_argument("--vote", help="calibrated, majority or any")
@@ -254,21 +271,31 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Score every file, write the three outputs, return the content of metrics.json."""
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    names = [path.name for path in options.data]
+    files = [*options.data, *options.unlabelled]
+    names = [path.stem if path.is_file() else path.name for path in files]  # submissions are named by the stem
+    if not files:
+        raise ValueError("There is nothing to score: name files by --data or --unlabelled.")
     if len(set(names)) < len(names):
         raise ValueError(f"Data files are told apart by name, but two of {names} are the same.")
-    for path in options.data:
+    for path in files:
         if not path.exists():
             raise FileNotFoundError(f"There is no file or folder {path}.")
     call = {key: getattr(options, key) for key in CALL_OPTIONS}
+    if options.kind == "hub":
+        call["positive_label"] = options.positive_label
+    elif options.positive_label is not None:
+        raise ValueError(f"--positive-label is of --kind hub, and the kind is {options.kind}: its labels are known.")
     scorer, detector = DETECTORS[options.kind](options.detector, call)
 
     options.out.mkdir(parents=True, exist_ok=True)
     command = "python -m mvh.score " + shlex.join(sys.argv[1:] if arguments is None else arguments)
     report: dict[str, Any] = {"detector": detector, "command": command, "options": call, **provenance(), "files": {}}
     with (options.out / "predictions.jsonl").open("w", encoding="utf-8") as out:
-        for path in options.data:
-            predicted = score_file(path, scorer, options.limit, out)
+        for path in files:
+            predicted = score_file(path, scorer, options.limit, out, labelled=path in options.data)
+            write_submissions(options.submission, predicted, path.name, options.out)
+            if path not in options.data:
+                continue
             digest = file_sha256(path / "manifest.json" if path.is_dir() else path)
             report["files"][path.name] = {"sha256": digest, **summarise(predicted)}
     (options.out / "metrics.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

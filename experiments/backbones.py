@@ -11,7 +11,7 @@ from mvh.experiments.table1 import plain
 
 DOCUMENTS = 1000
 PUBLISHED = {"xlmr": (86.86, 88.75), "mdeberta": (90.42, 93.07), "minilm_l12": (89.63, 90.49)}  # original, processed
-ORIGINAL = Training(("english",), DOCUMENTS, change="original", options=("--normalization", "none"))
+ORIGINAL = Training(("english",), DOCUMENTS, "article_en_original", "original")
 
 
 def rows(backbone: str) -> list[Row]:

@@ -1,6 +1,6 @@
 """The article's 2,000 texts again, with what was learned since: another recipe on the same sample, beside the n-grams.
 
-    python -m mvh.experiments.few_texts --english train.jsonl test.jsonl --multilingual train.jsonl test.jsonl [--quick]
+python -m mvh.experiments.few_texts --english train.jsonl test.jsonl --multilingual train.jsonl test.jsonl [--quick]
 """
 
 from __future__ import annotations

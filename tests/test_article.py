@@ -1,0 +1,119 @@
+"""The tables of the first article: what they decide, what they keep, what their pages say."""
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+
+from mvh.experiments import article, article_table
+from mvh.experiments.article import Row, Training
+from mvh.experiments.article_decisions import DECISIONS, judged
+from mvh.experiments.article_page import markdown
+from mvh.experiments.article_table import Experiment
+from mvh.experiments.kept_runs import keep_run, kept_run
+from mvh.experiments.scored import Scored
+from mvh.recipe import parse_recipe
+from tests.conftest import make_rows, write_jsonl
+
+TABLES = ["table1", "table2", "table3", "table4", "table5", "augmentation", "backbones", "finetuning", "freeze", "segments",
+          "few_texts"]  # fmt: skip
+
+
+def scored(margins: list[float], label: int) -> Scored:
+    return Scored(np.array(margins), np.full(len(margins), 256), "latin", label, "test")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, list[str]]:
+    """Both tracks, large enough that calibration gets its documents."""
+    folder = tmp_path_factory.mktemp("files")
+    made = {}
+    for number, track in enumerate(("english", "multilingual")):
+        train = write_jsonl(folder / f"{track}_train.jsonl", make_rows(1000, 2 * number, (10, 30)))
+        test = write_jsonl(folder / f"{track}_test.jsonl", make_rows(60, 2 * number + 1, (10, 30)))
+        made[track] = [str(train), str(test)]
+    return made
+
+
+def test_the_decisions_of_the_article_on_margins_by_hand():
+    """P(machine) = 0.9 in both segments: argmax flags, p = 0.1 does not; 0.99 passes every correction over two segments."""
+    likely, sure, human = np.log(9), np.log(99), -1.0
+    decided = {name: DECISIONS[name] for name in ("argmax", "softmax none", "softmax holm", "softmax BH")}
+    assert [decide(scored([likely, likely], 1), None) for decide in decided.values()] == [True, False, False, False]
+    assert all(decide(scored([sure, sure], 1), None) for decide in decided.values())
+    assert not any(decide(scored([sure, human], 1), None) for decide in decided.values()), "one of two is no majority"
+    p = {"softmax none": [0.04, 0.04], "softmax BH": [0.04, 0.04], "softmax holm": [0.02, 0.04]}
+    for name, values in p.items():
+        margins = [float(np.log((1 - value) / value)) for value in values]
+        assert decided[name](scored(margins, 1), None), (name, values)
+    assert not decided["softmax holm"](scored([float(np.log(0.96 / 0.04))] * 2, 1), None), "0.04 > 0.05 / 2"
+
+
+def test_figures_count_what_was_flagged():
+    documents = [scored([4.0], 1), scored([4.0], 0), scored([-1.0], 1), scored([-1.0], 0)]
+    found = judged(documents, None, ("argmax",))
+    assert found["decisions"]["argmax"] == pytest.approx(
+        {"f1": 0.5, "f1_macro": 0.5, "recall": 0.5, "precision": 0.5, "fpr": 0.5, "flagged": 2}
+    )
+    assert found["softmax_at_most_alpha"] == 0.5 and found["segments"] == 4
+
+
+def test_a_kept_run_comes_back_under_its_signature_only(tmp_path):
+    path = tmp_path / "deep" / "run.json"
+    keep_run(path, "a", {"f1": 0.5})
+    assert kept_run(path, "a") == {"signature": "a", "f1": 0.5}
+    assert kept_run(path, "b") is None and kept_run(tmp_path / "none.json", "a") is None
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_row_is_a_training_that_train_py_accepts(name, files, tmp_path):
+    """Recipes exist, options are known fields, and no two trainings share a folder."""
+    table = importlib.import_module(f"mvh.experiments.{name}").TABLE
+    tracks = {track: tuple(pair) for track, pair in files.items()}
+    job = article.Job(tracks, tmp_path, 0, "scratch", None, (), table.decisions, False)
+    folders: dict[str, Training] = {}
+    for row in table.rows:
+        parse_recipe(article.recipe_options(row.training, job, "backbone"))
+        assert folders.setdefault(row.training.name(), row.training) == row.training
+        assert row.kind in article.RUNS and row.test in files
+    assert set(table.decisions) <= set(DECISIONS)
+
+
+def test_a_table_runs_goes_on_where_it_was_and_says_what_did_not_run(files, tmp_path, monkeypatch):
+    small = Training(("english",), 1000)
+    rows = (
+        Row("base", small, published=(("F1", 0.5338),)),
+        Row("n-grams", small, kind="char_ngram"),
+        Row(
+            "translated", Training(("english",), 1000, change="t", options=("--translate", "0.5")), needs="translation"
+        ),
+        Row("other", small, backbone="t5"),
+    )
+    table = Experiment("toy", "A toy table", "About it.", rows, ("argmax", "softmax BH", "conformal BH", "calibrated"))
+    options = ["--english", *files["english"], "--backbone", "scratch", "--quick", "--work", str(tmp_path / "work")]
+    options += ["--out", str(tmp_path / "toy.json")]
+    result = article_table.main(table, options)
+    base = result["rows"][0]["runs"]["scratch"][0]
+    assert base["test_documents"] == article.QUICK_DOCUMENTS and set(base["decisions"]) == set(table.decisions)
+    assert [bool(row["runs"]) for row in result["rows"]] == [True, True, False, False]
+    page = (tmp_path / "toy.md").read_text(encoding="utf-8")
+    assert "F1 0.5338" in page and "not run here" in page and "--needs translation" in page and "--backbone t5" in page
+    assert str(tmp_path) not in page and str(tmp_path) not in (tmp_path / "toy.json").read_text(encoding="utf-8")
+
+    monkeypatch.setattr(article_table, "run", lambda *args: pytest.fail("a finished run was run again"))
+    again = article_table.main(table, options)
+    assert again["rows"] == result["rows"]
+
+
+def test_a_mean_over_seeds_has_its_spread_and_an_unrun_row_its_command():
+    run = {"seed": 0, "auroc": 0.9, "decisions": {"argmax": {"f1": 0.5}}}
+    other = {"seed": 1, "auroc": 0.8, "decisions": {"argmax": {"f1": 0.7}}}
+    row = {"title": "base", "test": "english", "published": {}, "kind": "encoder", "backbone": None, "needs": "",
+           "runs": {"minilm_l6": [run, other]}}  # fmt: skip
+    result = {"experiment": "toy", "title": "Toy", "about": "", "command": "c", "commit": "0" * 40, "quick": False,
+              "uncommitted_changes": False, "files": {}, "decisions": ["argmax"], "figures": ["f1"], "notes": [],
+              "rows": [row, {**row, "title": "big", "runs": {}, "backbone": "xlmr"}]}  # fmt: skip
+    page = markdown(json.loads(json.dumps(result)))
+    assert "0.600 ± 0.141" in page and "0.850 ± 0.071" in page
+    assert "--backbone xlmr --rows 'big'" in page
