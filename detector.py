@@ -71,10 +71,21 @@ class Result(dict[str, Any]):
 
 
 class Detector:
-    """The pipeline `pipeline`, whose results come as `Result`. Call it as the pipeline is called."""
+    """The pipeline `pipeline`, whose results come as `Result`. Call it as the pipeline is called.
 
-    def __init__(self, pipeline: MvhDetectPipeline) -> None:
-        self.pipeline = pipeline
+    A detector pickles as the way to load it again, not as its weights: so `datasets.map` fingerprints a function that uses
+    one at once, and each of its processes loads its own.
+    """
+
+    def __init__(self, pipeline: MvhDetectPipeline, model: str, options: dict[str, Any]) -> None:
+        self.pipeline, self.model, self.options = pipeline, model, options
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _loaded_again, (self.model, self.options, self.identity())
+
+    def identity(self) -> dict[str, Any]:
+        """What results depend on: weights, normaliser, number type and calibration."""
+        return self.pipeline.identity() | {"calibration": (self.pipeline.model.config.calibration or {}).get("id")}
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """One text -> one Result; a list or tuple -> a list; another iterable -> an iterator in the same order."""
@@ -105,14 +116,29 @@ def load_detector(model: str | Path | None = None, *, trust_remote_code: bool = 
         **options: Handed to `transformers.pipeline`, e.g. `device`, `revision`, or the pipeline's own such as `alpha`.
 
     Raises:
-        ValueError: If no model is named and none was shipped with this installation.
+        ValueError: If no model is named and none was shipped with this installation, or there is no folder of that name
+            and it is no name of the Hub.
     """
     if model is None:
         if not SHIPPED.is_dir():
             raise ValueError(f"Name a model: this installation of mvh came without the detector {SHIPPED.name}.")
         model = SHIPPED
+    if not Path(model).is_dir() and (str(model).count("/") != 1 or str(model).startswith((".", "/", "~"))):
+        raise ValueError(f"There is no checkpoint folder {model}, and it is no USER/NAME of the Hub either.")
     loaded: Any = pipeline(TASK, model=str(model), trust_remote_code=trust_remote_code, **options)  # type: ignore[call-overload]  # our own task
-    return Detector(loaded)
+    return Detector(loaded, str(model), {"trust_remote_code": trust_remote_code, **options})
+
+
+def _loaded_again(model: str, options: dict[str, Any], identity: dict[str, Any]) -> Detector:
+    """A pickled detector, loaded again.
+
+    Raises:
+        ValueError: If another calibration, other weights or another normaliser lies there by now.
+    """
+    detect = load_detector(model, **options)
+    if (found := detect.identity()) != identity:
+        raise ValueError(f"The detector was {identity} and at {model} there is {found} now.")
+    return detect
 
 
 def _with_texts(results: Any, texts: Any) -> Iterator[Result]:

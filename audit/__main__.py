@@ -2,10 +2,10 @@
 
     python -m mvh.audit --model checkpoints/mvh-mini-en --human my_texts/ --machine generated.jsonl --out runs/audit
 
-Texts come as `dataset_builder.texts` reads them: a folder of .txt and .md, a .jsonl or a .csv. They must have served
-neither training nor calibration (`seen.py` knows), and at least 200 distinct human ones are needed. "uncertain" stays
-in every denominator as not flagged; AUROC runs over all texts by margin. Writes audit.json, audit.md and, where
-matplotlib is installed, audit.png.
+Texts come as `dataset_builder.texts` reads them: a folder of documents (txt, md, html, pdf, docx, odt), a .jsonl or a .csv.
+They must have served neither training nor calibration (`seen.py` knows), and at least 200 distinct human ones are needed.
+"uncertain" stays in every denominator as not flagged; AUROC runs over all texts by margin. Writes audit.json, audit.md and,
+where matplotlib is installed, audit.png.
 """
 
 from __future__ import annotations
@@ -46,14 +46,16 @@ def distinct(rows: list[dict[str, Any]], kind: str) -> tuple[list[dict[str, Any]
     return [rows[index] for index in kept], hashes[kept], said
 
 
-def gather(model: str, human: Path, machine: Path | None, least: int) -> tuple[list[dict[str, Any]], list[str]]:
+def gather(
+    model: str, human: Path, machine: Path | None, least: int, body_only: bool = False
+) -> tuple[list[dict[str, Any]], list[str]]:
     """Read the texts and refuse what would spoil an audit; labelled rows and sentences to be said.
 
     Raises:
         ValueError: If there are fewer than `least` distinct human texts, a text is given as both, or a text served the
             checkpoint's training or calibration.
     """
-    rows, mine, said = distinct(read_own_rows(human, HUMAN), "human")
+    rows, mine, said = distinct(read_own_rows(human, HUMAN, body_only), "human")
     warnings = [said]
     if len(rows) < least:
         raise ValueError(
@@ -64,7 +66,7 @@ def gather(model: str, human: Path, machine: Path | None, least: int) -> tuple[l
     folder = checkpoint_folder(model)
     warnings += refuse_seen(folder, [row["text"] for row in rows], "The human texts")
     if machine is not None:
-        others, theirs, said = distinct(read_own_rows(machine, MACHINE), "machine")
+        others, theirs, said = distinct(read_own_rows(machine, MACHINE, body_only), "machine")
         warnings.append(said)
         shared = np.flatnonzero(np.isin(mine, theirs))
         if len(shared):
@@ -124,6 +126,7 @@ def audit(
     least: int = LEAST,
     prevalence: float | None = None,
     batch_size: int | None = None,
+    body_only: bool = False,
 ) -> dict[str, Any]:
     """Run a detector over own texts and report what it does there.
 
@@ -135,6 +138,7 @@ def audit(
         least: Human texts needed.
         prevalence: Share of machine texts the reader believes in.
         batch_size: Segments per batch.
+        body_only: Leave out headings, running heads, references and code, as `mvh detect --body-only` does.
 
     Returns:
         The content of audit.json, less the command.
@@ -144,12 +148,10 @@ def audit(
     """
     if prevalence is not None:
         innocent_share(0.0, 1.0, prevalence)  # raises before the work, not after it
-    rows, warnings = gather(model, human, machine, least)
-    from transformers import pipeline
+    rows, warnings = gather(model, human, machine, least, body_only)
+    from mvh.detector import load_detector
 
-    from mvh.pipeline_mvh import TASK
-
-    detect: Any = pipeline(TASK, model=model, trust_remote_code=True)  # type: ignore[call-overload]  # our own task
+    detect = load_detector(model).pipeline
     pairs = list(score_rows(detect, rows, alpha, batch_size))
     scored, said = [row for row, _ in pairs], [set(said) for row, said in pairs if row["error"] is None]
     warnings += sorted(set.intersection(*said)) if said else []  # what holds of every text is said once
@@ -165,18 +167,21 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Command line: see the module's docstring."""
     parser = argparse.ArgumentParser(prog="mvh audit", description=__doc__.split("\n")[0])
     parser.add_argument("--model", required=True, help="checkpoint folder or Hub name")
-    parser.add_argument("--human", type=Path, required=True, help="folder, .txt, .jsonl or .csv of human texts")
+    parser.add_argument("--human", type=Path, required=True, help="folder of documents, .jsonl or .csv of human texts")
     parser.add_argument("--machine", type=Path, help="the same of machine texts")
     parser.add_argument("--out", type=Path, required=True, help="folder for audit.json, audit.md and audit.png")
     parser.add_argument("--alpha", type=float, help="level of the tests (default: the checkpoint's)")
     parser.add_argument("--least", type=int, default=LEAST, help=f"human texts needed (default: {LEAST})")
     parser.add_argument("--prevalence", type=float, help="share of machine texts you believe in")
     parser.add_argument("--batch-size", type=int, help="segments per batch")
+    parser.add_argument("--body-only", action="store_true", help="leave out headings, running heads, references, code")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f"{args.out} is a file; name a folder for the audit.")
-    report = audit(args.model, args.human, args.machine, args.alpha, args.least, args.prevalence, args.batch_size)
+    report = audit(
+        args.model, args.human, args.machine, args.alpha, args.least, args.prevalence, args.batch_size, args.body_only
+    )
     command = shlex.join(["python", "-m", "mvh.audit", *(sys.argv[1:] if argv is None else argv)])
     report = {"command": command, **report}
     args.out.mkdir(parents=True, exist_ok=True)

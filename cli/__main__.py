@@ -8,35 +8,102 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Annotated, Any, NamedTuple
 
-COMMANDS: dict[str, tuple[str, str]] = {  # name -> (module whose main(argv) runs, what it does)
-    "detect": ("mvh.cli.detect", "verdicts with their passages: files, folders, standard input, tables"),
-    "demo": ("mvh.cli.demo", "the same for the example documents"),
-    "calibrate": ("mvh.calibrate", "a copy of a detector calibrated on human texts, such as your own"),
-    "audit": ("mvh.audit.__main__", "a detector on your own texts: its false-alarm rate there, with intervals"),
-    "dataset": ("mvh.dataset_builder.__main__", "published files cut into segments, ready to train on"),
-    "score": ("mvh.score", "a detector on labelled files: predictions and figures"),
-    "seen": ("mvh.seen", "write down which texts a detector has learnt from"),
+import typer
+from typer.core import TyperCommand
+
+from mvh import __version__
+from mvh.cli.faults import INTERRUPTED, OK, failed
+
+ASKED = "Was this written by a machine?"
+RELIED_ON = "Can I rely on it for my texts?"
+MANY = "Millions of texts"
+MADE = "Make, measure and publish a detector"
+
+
+class Command(NamedTuple):
+    """A command of `mvh`: the module whose `main(argv)` runs it, what it is wanted for, what it does."""
+
+    module: str
+    aim: str
+    does: str
+
+
+COMMANDS: dict[str, Command] = {
+    "detect": Command("mvh.cli.detect", ASKED, "Verdicts with their passages: files, folders, standard input, tables."),
+    "demo": Command("mvh.cli.demo", ASKED, "The same for the example documents."),
+    "calibrate": Command("mvh.calibrate", RELIED_ON, "Compare with human texts of your own kind: a detector for them."),
+    "audit": Command("mvh.audit.__main__", RELIED_ON, "Its false-alarm rate on texts of your own, with an interval."),
+    "compare": Command("mvh.compare", RELIED_ON, "Where two detectors differ on the same texts."),
+    "scan": Command("mvh.scan.__main__", MANY, "A corpus in shards: columns added, or human text kept; resumable."),
+    "dataset": Command("mvh.dataset_builder.__main__", MADE, "Published files cut into segments, ready to train on."),
+    "score": Command("mvh.score", MADE, "A detector on labelled files: predictions and figures."),
+    "seen": Command("mvh.seen", MADE, "Write down which texts a detector has learnt from."),
+    "ensemble": Command("mvh.ensemble", MADE, "Several detectors joined to one, with one calibration."),
+    "push": Command("mvh.push", MADE, "Publish a detector on the Hub, tried in a fresh process first."),
 }
-GUIDE = {  # what somebody wants to do -> the commands for it
-    "Was this written by a machine?": ("detect", "demo"),
-    "Can I rely on it for my texts?": ("calibrate", "audit"),
-    "Make and measure a detector": ("dataset", "score", "seen"),
-}
-START = """  mvh detect thesis.pdf                        one document: verdict, passages, page numbers
-  mvh detect submissions/ --html report.html   a folder, judged together, with a report to read
-  mvh calibrate --model CKPT --human my_texts/ --out CKPT2"""
+GUIDE = """
+[bold]Human or machine?[/bold] Documents of any length, passage by passage.
+
+mvh demo                                   what a verdict looks like
+mvh detect thesis.pdf                      verdict, passages, page numbers
+mvh detect essays/ --html report.html      a folder, and a report to read
+mvh calibrate --model CKPT --human mine/ --out MY-CKPT
+"""
+LAST = """
+A flag is a reason to look, never a proof: docs/verdict.md.
+
+Exit status: 0 all was read, 1 something failed (of a scan: it is not complete), 2 wrong usage, 130 interrupted; never the
+verdict.
+"""
 
 
-def usage() -> str:
-    """The commands by what they are for, and how to begin."""
-    width = max(map(len, COMMANDS))
-    lines = ["usage: mvh COMMAND ...", "", "Human or machine? Documents of any length, passage by passage.", ""]
-    for aim, names in GUIDE.items():
-        lines += [aim, *(f"  {name:<{width}}  {COMMANDS[name][1]}" for name in names), ""]
-    return "\n".join(
-        [*lines, "To begin", START, "", "mvh COMMAND --help tells more. A flag is no proof: docs/verdict.md."]
-    )
+class PassedOn(TyperCommand):
+    """A command whose words, --help among them, go to its module as they are."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Keep every word."""
+        ctx.args = list(args)
+        return ctx.args
+
+
+app = typer.Typer(
+    help=GUIDE, epilog=LAST, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False
+)
+
+
+def run(context: typer.Context) -> None:
+    """Run the module of the command that was named.
+
+    Raises:
+        typer.Exit: Always, with the exit status.
+    """
+    try:
+        result = import_module(COMMANDS[str(context.info_name)].module).main(context.args)
+    except KeyboardInterrupt:
+        print("\nInterrupted.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    raise typer.Exit(result if isinstance(result, int) else OK)
+
+
+for name, command in COMMANDS.items():
+    app.command(name, cls=PassedOn, help=command.does, rich_help_panel=command.aim)(run)
+
+
+def say_version(asked: bool) -> None:
+    """Show the version and end, if that was asked for."""
+    if asked:
+        print(f"mvh {__version__}")
+        raise typer.Exit(OK)
+
+
+Version = typer.Option("--version", callback=say_version, is_eager=True, metavar="", help="Show the version and exit.")
+
+
+@app.callback()
+def options(version: Annotated[bool, Version] = False) -> None:
+    """Options of `mvh` itself."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,21 +113,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit status: 0, 1 where the command failed, 2 for an unknown command or wrong usage, 130 where it was interrupted.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help", "help"):
-        print(usage())
-        return 0
-    if words[0] not in COMMANDS:
-        print(f"There is no command {words[0]!r}.\n\n{usage()}", file=sys.stderr)
-        return 2
+    if not words or words[0] == "help":
+        words = [*words[1:], "--help"]
     try:
-        result = import_module(COMMANDS[words[0]][0]).main(words[1:])
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("\nInterrupted.", file=sys.stderr)
-        return 130
-    return result if isinstance(result, int) else 0
+        app(words, prog_name="mvh")
+    except SystemExit as ended:  # what typer and argparse end with, after they have said why
+        return ended.code if isinstance(ended.code, int) else OK
+    except (ValueError, OSError, ModuleNotFoundError) as error:
+        return failed(error)
+    return OK
 
 
 if __name__ == "__main__":

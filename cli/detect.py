@@ -1,134 +1,181 @@
-"""Verdicts with their passages for files, folders, standard input and tables.
+"""Verdicts with their passages for files, folders, standard input and tables: GUIDE below is what `--help` shows.
 
-    mvh detect thesis.pdf
-    mvh detect submissions/ --alpha 0.01 --prevalence 0.1 --html report.html
-    mvh detect notes.docx - --json < page.html
-    mvh detect posts.csv --text-column body            # writes posts.mvh.csv
-
-Reads txt, md, html, pdf, docx and odt; the rows of csv, tsv, jsonl and parquet are documents, and come back with columns.
-Exit status: 0 all was read, 1 something failed, 2 wrong usage, 130 interrupted. It never tells the verdict.
+mvh detect FILE ... [--html REPORT] [--json]
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from mvh.cli.run import Run, sentence
+import typer
+
+from mvh.cli.faults import FAILED, INTERRUPTED, OK, failed
+from mvh.cli.run import Request, Run
 from mvh.cli.words import plain
 from mvh.corrections_mvh import CORRECTIONS
 from mvh.documents.files import ADDRESS, Found, find_files
 from mvh.voting_mvh import VOTES
 
+GUIDE = """
+Verdicts with their passages for files, folders, standard input and tables.
+
+mvh detect thesis.pdf
+mvh detect submissions/ --alpha 0.01 --html report.html
+mvh detect notes.docx - --json < page.html
+mvh detect posts.csv --text-column body   (writes posts.mvh.csv)
+
+Reads txt, md, html, pdf, docx and odt. The rows of csv, tsv, jsonl and parquet are documents, and come back with columns.
+
+Exit status: 0 all was read, 1 something failed, 2 wrong usage, 130 interrupted. It never tells the verdict.
+"""
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "checkpoints" / "mvh-mini-en"
-OK, FAILED, INTERRUPTED = 0, 1, 130
+JUDGED, SHOWN, WORK = "How it is judged", "What comes out", "How it works"
+
+app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
 
 
-def probability(word: str) -> float:
+def probability(value: float | None) -> float | None:
     """A number between 0 and 1 from the command line."""
-    value = float(word)
-    if not 0.0 < value < 1.0:
-        raise argparse.ArgumentTypeError(f"must be a number between 0 and 1, got {word}")
+    if value is not None and not 0.0 < value < 1.0:
+        raise typer.BadParameter(f"must be a number between 0 and 1, got {value}")
     return value
 
 
-def arguments(argv: Sequence[str] | None, prog: str, examples: Sequence[Path]) -> argparse.Namespace:
-    """The parsed command line, checked before anything is loaded; wrong usage ends the process with status 2."""
-    words, *guide = (__doc__ or "").split("\n\n", 1)
-    parser = argparse.ArgumentParser(
-        prog=prog,
-        description=words,
-        epilog="examples:\n" + guide[0],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    many: Any = {"nargs": "*", "default": [str(path) for path in examples]} if examples else {"nargs": "+"}
-    parser.add_argument("files", metavar="FILE", help="file or folder; - is standard input", **many)
-    parser.add_argument("--model", default=str(SHIPPED), metavar="CKPT", help="checkpoint folder or Hub name")
-    judged = parser.add_argument_group("how it is judged")
-    judged.add_argument(
-        "--alpha", type=probability, help="share of human texts that may be flagged (default: the model's)"
-    )
-    judged.add_argument("--correction", choices=tuple(CORRECTIONS), help="of the segments' p-values within a document")
-    judged.add_argument("--vote", choices=tuple(VOTES), help="how a document's segments make its label")
-    judged.add_argument("--confidence", type=probability, help="keep alpha with this confidence, not on average only")
-    judged.add_argument("--prevalence", type=probability, help="share of machine documents you believe in")
-    judged.add_argument("--body-only", action="store_true", help="leave out headings, running heads, references, code")
-    shown = parser.add_argument_group("what comes out")
-    shown.add_argument("--json", action="store_true", help="one JSON object a line on standard output")
-    shown.add_argument("--with-text", action="store_true", help="the text that was read in each JSON object")
-    shown.add_argument("--html", type=Path, metavar="REPORT", help="write a report to look at and print")
-    shown.add_argument("--text-column", default="text", metavar="NAME", help="of tables (default: text)")
-    shown.add_argument(
-        "--out", type=Path, metavar="FILE", help="the table with columns (default: NAME.mvh.csv beside it)"
-    )
-    work = parser.add_argument_group("how it works")
-    work.add_argument("--batch-size", type=int, help="segments per batch")
-    work.add_argument("--precision", choices=("float32", "bfloat16"), help="bfloat16 is faster where the CPU has it")
-    args = parser.parse_args(argv)
-    tables = sum(Found(name, Path(name)).is_table for name in args.files if not ADDRESS.match(name))
-    if args.html and tables:
-        parser.error("--html shows documents, and a table gets columns instead; leave one of them out")
-    if args.out and tables != 1:
-        parser.error(f"--out names the copy of one table, and {tables} are given")
-    if args.with_text and not args.json:
-        parser.error("--with-text belongs to --json")
-    if args.files.count("-") > 1:
-        parser.error("- (standard input) can be read once only")
-    for path in filter(None, (args.html, args.out)):
-        if path.is_dir() or not path.absolute().parent.is_dir() or not os.access(path.absolute().parent, os.W_OK):
-            parser.error(f"{path} cannot be written: its folder must exist and be writable, and it must be no folder")
-    if args.batch_size is not None and args.batch_size < 1:
-        parser.error(f"--batch-size must be at least 1, got {args.batch_size}")
-    return args
+def option(panel: str, says: str, *names: str, **how: Any) -> Any:
+    """An option of the command in a panel of its help."""
+    return typer.Option(*names, rich_help_panel=panel, help=says, **how)
+
+
+def share(says: str) -> Any:
+    """An option that takes a number between 0 and 1."""
+    return option(JUDGED, says, metavar="SHARE", callback=probability)
+
+
+def choice(names: Collection[str], says: str, panel: str = JUDGED) -> Any:
+    """An option that takes one of some names."""
+
+    def known(value: str | None) -> str | None:
+        if value is not None and value not in names:
+            raise typer.BadParameter(f"must be one of {', '.join(names)}, got {value}")
+        return value
+
+    return option(panel, says, metavar="|".join(names), callback=known)
+
+
+def flag(name: str, panel: str, says: str) -> Any:
+    """An option that takes no value."""
+    return option(panel, says, name, metavar="")
+
+
+Files = Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Files and folders; - is standard input.")]
+Model = Annotated[
+    str, typer.Option(metavar="CKPT", help="Checkpoint folder or Hub name.", show_default="the shipped one")
+]
+Alpha = Annotated[float | None, share("Share of human texts that may be flagged (default: the model's).")]
+Correction = Annotated[str | None, choice(CORRECTIONS, "Of the segments' p-values within a document.")]
+Vote = Annotated[str | None, choice(VOTES, "How a document's segments make its label.")]
+Confidence = Annotated[float | None, share("Keep alpha with this confidence, not on average only.")]
+Prevalence = Annotated[float | None, share("Share of machine documents you believe in.")]
+BodyOnly = Annotated[
+    bool,
+    flag("--body-only", JUDGED, "Leave out headings, running heads, references, code; in rows too."),
+]
+Json = Annotated[bool, flag("--json", SHOWN, "One JSON object a line on standard output.")]
+WithText = Annotated[bool, flag("--with-text", SHOWN, "The text that was read in each JSON object.")]
+Html = Annotated[Path | None, option(SHOWN, "Write a report to look at and print.", metavar="REPORT")]
+TextColumn = Annotated[str, option(SHOWN, "Where a table has its texts.", metavar="NAME")]
+Out = Annotated[Path | None, option(SHOWN, "The table with columns (default: NAME.mvh.csv beside it).", metavar="FILE")]
+BatchSize = Annotated[int | None, option(WORK, "Segments per batch.", min=1, metavar="N")]
+Precision = Annotated[str | None, choice(("float32", "bfloat16"), "bfloat16 is faster where the CPU has it.", WORK)]
+
+
+@app.command(help=GUIDE)
+def command(
+    context: typer.Context,
+    files: Files = None,
+    model: Model = str(SHIPPED),
+    alpha: Alpha = None,
+    correction: Correction = None,
+    vote: Vote = None,
+    confidence: Confidence = None,
+    prevalence: Prevalence = None,
+    body_only: BodyOnly = False,
+    json: Json = False,
+    with_text: WithText = False,
+    html: Html = None,
+    text_column: TextColumn = "text",
+    out: Out = None,
+    batch_size: BatchSize = None,
+    precision: Precision = None,
+) -> None:
+    """The words of the command line -> a checked Request -> `detect`."""
+    files = files or [str(path) for path in context.obj]
+    if not files:
+        raise typer.BadParameter("name at least one file or folder.", param_hint="FILE")
+    judged = {"alpha": alpha, "correction": correction, "vote": vote, "confidence": confidence, "precision": precision}
+    asked = Request(files, model, judged, prevalence, body_only, json, with_text, html, text_column, out, batch_size)
+    check(asked)
+    raise typer.Exit(detect(asked))
+
+
+def check(asked: Request) -> None:
+    """Refuse what cannot be done before anything is loaded.
+
+    Raises:
+        typer.BadParameter: Names the option.
+    """
+    tables = sum(Found(name, Path(name)).is_table for name in asked.files if not ADDRESS.match(name))
+    for wrong, option, why in (
+        (asked.html and tables, "--html", "shows documents, and a table gets columns instead; leave one of them out."),
+        (asked.out and tables != 1, "--out", f"names the copy of one table, and {tables} are given."),
+        (asked.with_text and not asked.json, "--with-text", "belongs to --json."),
+        (asked.files.count("-") > 1, "-", "(standard input) can be read once only."),
+    ):
+        if wrong:
+            raise typer.BadParameter(why, param_hint=option)
+    for option, path in (("--html", asked.html), ("--out", asked.out)):
+        if path is None:
+            continue
+        folder = path.absolute().parent
+        if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+            why = f"{path} cannot be written: its folder must exist and be writable, and it must be no folder."
+            raise typer.BadParameter(why, param_hint=option)
 
 
 def load(model: str) -> Any:
-    """The detector.
+    """The detector's pipeline.
 
     Raises:
         ValueError: If there is none of that name.
     """
-    os.environ.setdefault("HF_HUB_OFFLINE", "1" if Path(model).is_dir() else "0")
-    if not Path(model).is_dir() and (model.count("/") != 1 or model.startswith((".", "/", "~"))):
-        raise ValueError(f"There is no checkpoint folder {model}, and it is no USER/NAME of the Hub either.")
-    from transformers import pipeline
+    if Path(model).is_dir():
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a folder needs nothing from the Hub
     from transformers.utils import logging
 
-    from mvh.pipeline_mvh import TASK
+    from mvh.detector import load_detector
 
     logging.disable_progress_bar()
-    return pipeline(TASK, model=model, trust_remote_code=True)  # type: ignore[call-overload]  # our own task
+    return load_detector(model).pipeline
 
 
-def main(argv: Sequence[str] | None = None, prog: str = "mvh detect", examples: Sequence[Path] = ()) -> int:
-    """Command line: see the module's docstring.
-
-    Args:
-        argv: The words after the command; those of the process by default.
-        prog: What the command is called.
-        examples: Files to judge where none is named.
-
-    Returns:
-        Exit status: 0 all was read, 1 something failed, 130 interrupted.
-    """
-    args = arguments(argv, prog, examples)
+def detect(asked: Request) -> int:
+    """Judge what was asked for and print it; the exit status."""
     try:
-        run = Run(load(args.model), args)
+        run = Run(load(asked.model), asked)
     except KeyboardInterrupt:
         return INTERRUPTED
     except (ValueError, OSError) as error:
-        print(f"error: {sentence(error)}", file=sys.stderr)
-        return FAILED
+        return failed(error)
     status = None
     try:
         with tempfile.TemporaryDirectory(prefix="mvh-") as scratch:
-            found = list(find_files(args.files, Path(scratch), lambda said: print(plain(said), file=sys.stderr)))
+            found = list(find_files(asked.files, Path(scratch), lambda said: print(plain(said), file=sys.stderr)))
             run.files([file for file in found if not file.is_table])
             for table in (file for file in found if file.is_table):
                 run.table(table)
@@ -147,13 +194,22 @@ def main(argv: Sequence[str] | None = None, prog: str = "mvh detect", examples: 
     return status if status is not None else FAILED if run.failures else OK
 
 
-def failed(error: Exception) -> int:
-    """Say on stderr what ended the work."""
-    if isinstance(error, BrokenPipeError):  # nobody reads on, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    else:
-        print(f"error: {sentence(error)}", file=sys.stderr)
-    return FAILED
+def main(argv: Sequence[str] | None = None, prog: str = "mvh detect", examples: Sequence[Path] = ()) -> int:
+    """Command line: see the module's docstring.
+
+    Args:
+        argv: The words after the command; those of the process by default.
+        prog: What the command is called.
+        examples: Files to judge where none is named.
+
+    Returns:
+        Exit status: 0 all was read, 1 something failed, 2 wrong usage, 130 interrupted.
+    """
+    try:
+        app(list(sys.argv[1:] if argv is None else argv), prog_name=prog, obj=examples)
+    except SystemExit as ended:
+        return ended.code if isinstance(ended.code, int) else OK
+    return OK
 
 
 if __name__ == "__main__":

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from rich.console import Console
 
+from mvh.cli.faults import sentence
 from mvh.cli.terminal import progress, progress_console, show
-from mvh.cli.words import CLOSING, plain, together
+from mvh.cli.words import plain
 from mvh.documents.blocks import Extracted
+from mvh.documents.body import Body, body_of
 from mvh.documents.files import Found
 from mvh.documents.reader import Reader
 from mvh.documents.tables import Row, added_columns, open_table, part_of
+from mvh.report.words import NO_PROOF, Terms, batch_sentences, shared_terms, terms
 
 HEAVY = ("segments", "passages", "warnings")  # of a result: not kept when it is printed
 
@@ -28,28 +31,40 @@ class Document(NamedTuple):
     """A text on its way through the detector: where it came from, and what was read."""
 
     name: str
-    extracted: Extracted | None
-    row: Row | None = None
+    text: str | None
+    extracted: Extracted | None = None  # of a file
+    row: Row | None = None  # of a table
+    body: Body | None = None  # of a row, where only that is judged
 
-    @property
-    def text(self) -> str | None:
-        """What the detector is given."""
-        return self.row.text if self.row else self.extracted.text if self.extracted else None
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line; `mvh detect --help` says what each is, `judged` goes to every call."""
+
+    files: list[str]
+    model: str
+    judged: dict[str, Any]
+    prevalence: float | None
+    body_only: bool
+    json: bool
+    with_text: bool
+    html: Path | None
+    text_column: str
+    out: Path | None
+    batch_size: int | None
 
 
 class Run:
     """One call of the command: what was asked for, and what has come of it so far."""
 
-    def __init__(self, detect: Any, args: argparse.Namespace) -> None:
+    def __init__(self, detect: Any, asked: Request) -> None:
         self.detect = detect
-        self.args, self.failures, self.finished, self.written = args, 0, 0, 0
+        self.asked, self.failures, self.finished, self.written = asked, 0, 0, 0
         self.slim: list[dict[str, Any]] = []  # what judging documents together needs of each
+        self.terms: set[Terms] = set()  # what the results' classes are called
         self.kept: list[tuple[str, Extracted, dict[str, Any]]] = []  # whole results, where a report is asked for
         self.console = Console(width=None if os.isatty(1) else 120, highlight=False)
-        self.watched = progress_console(self.console, args.json)
-        self.options = {
-            name: getattr(args, name) for name in ("alpha", "correction", "vote", "confidence", "precision")
-        }
+        self.watched = progress_console(self.console, asked.json)
 
     # --- reading ---
 
@@ -57,7 +72,7 @@ class Run:
         """Say on stderr that something was not read, and in JSON as well where that is asked for."""
         self.failures += 1
         print(f"{plain(name)} cannot be read: {plain(why)}", file=sys.stderr)
-        if self.args.json:
+        if self.asked.json:
             (nothing,) = self.detect([None])  # a result without a verdict, every key there
             print(json.dumps({"file": name, **nothing, "error": {"type": "ReadError", "message": why}}), flush=True)
 
@@ -68,11 +83,19 @@ class Run:
                 if found.problem:
                     self.fail(found.name, found.problem)
                 else:
-                    yield Document(found.name, reader.read(found.path))
+                    extracted = reader.read(found.path)
+                    yield Document(found.name, extracted.text, extracted)
             except OSError as error:
                 self.fail(found.name, f"{error.strerror or error}.")
             except ValueError as error:
                 self.fail(found.name, str(error))
+
+    def row(self, name: str, row: Row) -> Document:
+        """A row of a table; its body where only that is asked for."""
+        if row.text is None or not self.asked.body_only:
+            return Document(name, row.text, row=row)
+        body = body_of(row.text)
+        return Document(name, body.text, row=row, body=body)
 
     def judge(self, documents: Iterator[Document]) -> Iterator[tuple[Document, dict[str, Any]]]:
         """Each document with its result, in order."""
@@ -83,12 +106,15 @@ class Run:
                 waiting.append(document)
                 yield document.text
 
-        for result in self.detect(texts(), batch_size=self.args.batch_size, **self.options):
+        for result in self.detect(texts(), batch_size=self.asked.batch_size, **self.asked.judged):
             document = waiting.popleft()
             if document.row and document.row.problem:
                 result["error"]["message"] = document.row.problem
+            if document.body:
+                result = document.body.back(result)
             self.finished += 1
             self.failures += "error" in result
+            self.terms.add(terms(result))
             self.slim.append({key: value for key, value in result.items() if key not in HEAVY})
             yield document, result
 
@@ -96,32 +122,32 @@ class Run:
 
     def files(self, files: Sequence[Found]) -> None:
         """Judge files and print or keep each result as it comes."""
-        with Reader(self.args.body_only) as reader, progress(self.detect, len(files), self.watched) as advance:
+        with Reader(self.asked.body_only) as reader, progress(self.detect, len(files), self.watched) as advance:
             for document, result in self.judge(self.read(files, reader)):
                 advance()
                 extracted = document.extracted
                 assert extracted is not None  # a file, not a row
-                if self.args.html:
+                if self.asked.html:
                     self.kept.append((document.name, extracted, result))
-                if self.args.json:
-                    print(json.dumps(as_json(document.name, extracted, result, self.args.with_text)), flush=True)
+                if self.asked.json:
+                    print(json.dumps(as_json(document.name, extracted, result, self.asked.with_text)), flush=True)
                 else:
                     show(self.console, document.name, extracted, result)
 
     def table(self, found: Found) -> None:
         """Judge the rows of a table and write it with the columns added."""
-        out = self.args.out or found.path.with_name(f"{found.path.stem}.mvh{found.path.suffix}")
+        out = self.asked.out or found.path.with_name(f"{found.path.stem}.mvh{found.path.suffix}")
         part, failed = part_of(out), self.failures
         self.written = 0
         with ExitStack() as stack:
             try:
-                table = open_table(found.path, self.args.text_column)
+                table = open_table(found.path, self.asked.text_column)
             except (ValueError, OSError) as error:
                 self.fail(found.name, sentence(error))
                 return
             stack.callback(self._say_part, part)
             stack.callback(table.close)
-            rows = (Document(found.name, None, row) for row in table.rows())
+            rows = (self.row(found.name, row) for row in table.rows())
             try:
                 table.start(part)
                 with progress(self.detect, None, self.watched) as advance:
@@ -130,7 +156,7 @@ class Run:
                         advance()
                         table.write(document.row, added_columns(result))
                         self.written += 1
-                        if self.args.json:
+                        if self.asked.json:
                             print(json.dumps({"file": found.name, "row": document.row.number, **result}), flush=True)
                 table.close()
                 part.replace(out)
@@ -152,7 +178,7 @@ class Run:
 
     def report(self) -> None:
         """Write the report of what was judged."""
-        if not self.args.html:
+        if not self.asked.html:
             return
         if not self.kept:
             print("No report was written: nothing could be judged.", file=sys.stderr)
@@ -163,17 +189,18 @@ class Run:
             ReportDocument(name=name, text=extracted.text, result=result, pages=extracted.pages)
             for name, extracted, result in self.kept
         ]
-        write_report(self.args.html, documents, self.args.prevalence)
-        print(f"The report is in {self.args.html}.", file=sys.stderr)
+        write_report(self.asked.html, documents, self.asked.prevalence)
+        print(f"The report is in {self.asked.html}.", file=sys.stderr)
 
     def close(self) -> None:
         """Say what the verdicts mean together."""
-        stream = sys.stderr if self.args.json else sys.stdout
+        stream = sys.stderr if self.asked.json else sys.stdout
         if len(self.slim) > 1 and any(slim["p_value"] is not None for slim in self.slim):
-            batch = self.detect.screen(self.slim, self.args.alpha, self.args.prevalence)
-            print("\n" + together(batch), file=stream)
-        if self.finished and not self.args.json:
-            print("\n" + CLOSING, file=stream)
+            batch = self.detect.screen(self.slim, self.asked.judged["alpha"], self.asked.prevalence)
+            unread = sum(slim["label"] in (None, "uncertain") for slim in self.slim)
+            print("\n" + " ".join(batch_sentences(batch, unread, shared_terms(self.terms))), file=stream)
+        if self.finished and not self.asked.json:
+            print("\n" + NO_PROOF, file=stream)
         stream.flush()
 
 
@@ -184,10 +211,3 @@ def as_json(name: str, extracted: Extracted, result: dict[str, Any], with_text: 
     ]
     text = {"text": extracted.text} if with_text else {}
     return {"file": name, **result, "passages": passages, "read": extracted.account(), **text}
-
-
-def sentence(error: Exception) -> str:
-    """What an error says, without its number."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
-    return str(error)

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.text import Text
 
-from mvh.cli.words import error_rate_sentence, place, plain, quote, read_sentence, verdict_sentence
+from mvh.cli.words import place, plain, quote, read_sentence
 from mvh.documents.blocks import Extracted
+from mvh.report.words import p_text, verdict
 
 COLOURS = {"human": "green", "machine": "red", "uncertain": "yellow"}
 MOST_PASSAGES = 20
@@ -37,18 +39,26 @@ def show(console: Console, name: str, extracted: Extracted, result: dict[str, An
     if "error" in result:
         console.print(Text(f"  {result['error']['type']}: {result['error']['message']}", style="yellow"))
         return
-    line = Text("  ") + Text(result["label"].upper(), style=f"bold {COLOURS.get(result['label'], 'white')}")
-    console.print(line + Text("  " + verdict_sentence(result)))
-    if (rate := error_rate_sentence(result)) is not None:
-        console.print(Text("  " + rate))
-    console.print(Text("  ") + bar(result))
+    said = verdict(result)
+    p_value = "" if result["p_value"] is None else f" (p {p_text(result['p_value'])}, alpha {result['alpha']:g})"
+    label = Text(result["label"].upper(), style=f"bold {COLOURS.get(result['label'], 'white')}")
+    indented(console, Text.assemble(label, f"  {said.headline}{p_value}."))
+    for part in filter(None, (said.meaning, said.error_rate)):
+        indented(console, Text(part))
+    indented(console, bar(result))
     for passage in result["passages"][:MOST_PASSAGES]:
-        where = f"  {place(passage, extracted)}, adjusted p <= {passage['adjusted_p_value']:.4f}: "
-        console.print(Text(where, style="red") + Text(f"“{quote(extracted.text, passage['start'], passage['end'])}”"))
+        where = f"{place(passage, extracted)}, adjusted p at most {p_text(passage['adjusted_p_value'])}: "
+        quoted = f"“{quote(extracted.text, passage['start'], passage['end'])}”"
+        indented(console, Text.assemble((where, "red"), quoted))
     if (more := len(result["passages"]) - MOST_PASSAGES) > 0:
-        console.print(Text(f"  and {more} more passages; --json and --html show all.", style="red"))
+        indented(console, Text(f"and {more} more passages; --json and --html show all.", style="red"))
     for note in [*extracted.notes, *result["warnings"]]:
-        console.print(Text(f"  note: {plain(note)}", style="yellow"))
+        indented(console, Text(f"note: {plain(note)}", style="yellow"))
+
+
+def indented(console: Console, text: Text) -> None:
+    """Print a paragraph two columns in, every line of it."""
+    console.print(Padding(text, (0, 0, 0, 2), expand=False))
 
 
 def progress_console(output: Console, json: bool) -> Console | None:

@@ -7,10 +7,13 @@ looks, and only where the looks are plain: what is in doubt stays body.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from mvh.documents.blocks import BODY, Block
+from mvh.documents.plain import text_blocks
 
 REFERENCES = frozenset(
     "references|bibliography|works cited|literature|literature cited|reference list|literatur|literaturverzeichnis|quellen|"
@@ -51,6 +54,52 @@ def mark_body(blocks: Sequence[Block], by_looks: bool) -> list[Block]:
         replace(block, kind="heading") if by_looks and block.kind == BODY and _title_line(marked, index) else block
         for index, block in enumerate(marked)
     ]
+
+
+@dataclass(frozen=True)
+class Body:
+    """The running text of a plain text, and where it stands there.
+
+    Attributes:
+        text: What was kept.
+        starts: First character of each kept piece in `text`, ascending.
+        origins: The same in the whole text.
+    """
+
+    text: str
+    starts: list[int]
+    origins: list[int]
+
+    def back(self, result: dict[str, Any]) -> dict[str, Any]:
+        """A detector's result for `text`, its segments and passages placed in the whole text."""
+        spans = ("segments", "passages")
+        return result | {
+            name: [span | self._place(span["start"], span["end"]) for span in result[name]] for name in spans
+        }
+
+    def _place(self, start: int, end: int) -> dict[str, int]:
+        first, last = bisect_right(self.starts, start) - 1, bisect_right(self.starts, max(start, end - 1)) - 1
+        return {
+            "start": self.origins[first] + start - self.starts[first],
+            "end": self.origins[last] + end - self.starts[last],
+        }
+
+
+def body_of(text: str) -> Body:
+    """The body of a plain text such as a row of a table: without titles, references and code, as its lines look."""
+    kept: list[str] = []
+    starts: list[int] = []
+    origins: list[int] = []
+    position = origin = 0
+    for block in mark_body(text_blocks(text), by_looks=True):
+        if block.kind == BODY:
+            if not origins or origin != origins[-1] + position - starts[-1]:  # a piece begins
+                starts.append(position)
+                origins.append(origin)
+            kept.append(block.text)
+            position += len(block.text)
+        origin += len(block.text)
+    return Body("".join(kept), starts, origins)
 
 
 def _references(blocks: Sequence[Block], by_looks: bool) -> list[Block]:

@@ -24,6 +24,7 @@ from markupsafe import Markup, escape
 from mvh import __version__
 from mvh.report.text import SHADES, Block, blocks, shade
 from mvh.report.words import (
+    NO_PROOF,
     Terms,
     Verdict,
     batch_sentences,
@@ -32,6 +33,7 @@ from mvh.report.words import (
     p_text,
     passages_promise,
     settings,
+    shared_terms,
     terms,
     verdict,
 )
@@ -117,8 +119,10 @@ def write_report(path: Path, documents: Sequence[ReportDocument], prevalence: fl
     try:
         unfinished.write_text(page, encoding="utf-8", newline="")
         unfinished.replace(path)
-    except BaseException:
+    except BaseException as error:
         unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say which file it was
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
@@ -134,7 +138,7 @@ def render(documents: Sequence[ReportDocument], prevalence: float | None = None,
         raise ValueError("A report needs at least one document, got none.")
     views = [view(document, f"d{index}") for index, document in enumerate(documents, 1)]
     together = overview(documents, prevalence) if len(documents) > 1 else None
-    words = _shared_terms([document.result for document in documents])
+    words = shared_terms([one.terms for one in views])
     shown = {"cell": False, "documents": views, "together": together, "words": words, "version": __version__}
     return _environment().get_template(TEMPLATE).render(shown, made=made and made.isoformat())
 
@@ -193,20 +197,15 @@ def overview(documents: Sequence[ReportDocument], prevalence: float | None) -> d
     if not any(r["p_value"] is not None for r in results):
         return None
     p_values = [r["p_value"] if known else 1.0 for r, known in zip(results, judged, strict=True)]
-    batch = screen(p_values, min(alphas), prevalence)
+    behind = [result["calibration"]["documents"] for result in results if result["calibration"]]
+    batch = screen(p_values, min(alphas), prevalence, max(behind, default=None))
     adjusted = [p_text(p) if known else "–" for p, known in zip(batch["adjusted_p_values"], judged, strict=True)]
     return {
-        "sentences": batch_sentences(batch, judged.count(False), _shared_terms(results)),
+        "sentences": batch_sentences(batch, judged.count(False), shared_terms(map(terms, results))),
         "adjusted": adjusted,
         "held": set(batch["flagged_together"]),
         "alpha": batch["alpha"],
     }
-
-
-def _shared_terms(results: Sequence[dict[str, Any]]) -> Terms:
-    """The terms of all the results: those of another task as soon as one is about it."""
-    found = [terms(result) for result in results]
-    return next((words for words in found if not words.machines), found[0])
 
 
 def _passage(number: int, span: dict[str, Any], document: ReportDocument, scale: float) -> Passage:
@@ -263,5 +262,5 @@ def _environment() -> Environment:
         "style_hash": style_hash,
         "p": p_text,
     }
-    environment.globals |= {"dots_path": dots_path, "counted": counted}
+    environment.globals |= {"dots_path": dots_path, "counted": counted, "no_proof": NO_PROOF}
     return environment

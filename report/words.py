@@ -6,10 +6,11 @@ calibration*, no number is the probability that somebody used a machine, and "un
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+NO_PROOF = "A flag is a reason to look, never a proof."
 VOTES_WITHOUT_PROMISE = {
     "majority": "most of its segments were flagged",
     "any": "at least one of its segments was flagged",
@@ -63,6 +64,11 @@ def terms(result: dict[str, Any]) -> Terms:
     """The terms of the task a result is about, told by its labels; a result without labels counts as our own task."""
     labels = {result["label"], *(segment["label"] for segment in result["segments"])} - {None, "uncertain"}
     return MACHINES if labels <= {"human", "machine"} else OTHER_TASK
+
+
+def shared_terms(found: Iterable[Terms]) -> Terms:
+    """The terms of many results: those of another task as soon as one is about it."""
+    return OTHER_TASK if OTHER_TASK in found else MACHINES
 
 
 @dataclass(frozen=True)
@@ -230,7 +236,11 @@ def batch_sentences(batch: dict[str, Any], unread: int, words: Terms) -> list[st
             f"{in_words(batch['innocent_share'])} of those flagged one by one would be innocent."
         )
     if unread:
-        said.append(f"{counted(unread, 'document')} without a verdict count as not flagged.")
+        said.append(
+            f"{counted(unread, 'document')} without a verdict {'counts' if unread == 1 else 'count'} as not flagged."
+        )
+    if "warning" in batch:
+        said.append(batch["warning"])
     return said
 
 
@@ -266,6 +276,7 @@ def settings(result: dict[str, Any], characters: int, versions: Sequence[tuple[s
         ("Documents compared", about.get("documents")),
         ("Documents behind the segments", about.get("segment_documents")),
         ("Length", f"{characters:,} characters, {counted(len(result['segments']), 'segment')}"),
+        *((f"p-value of member {one['name']}", one["p_value"]) for one in result.get("members") or []),
         *((f"Model: {name}", value) for name, value in result["model"].items()),
         *versions,
     ]

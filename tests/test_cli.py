@@ -6,28 +6,59 @@ from importlib import import_module
 
 import pytest
 
+import mvh
 from mvh.cli import __main__ as cli
 
 
-def test_help_lists_every_command(capsys):
-    for words in ([], ["--help"]):
+def test_help_lists_every_command_under_what_it_is_wanted_for(capsys):
+    for words in ([], ["--help"], ["help"]):
         assert cli.main(words) == 0
         shown = capsys.readouterr().out
-        assert all(f"  {name} " in shown for name in cli.COMMANDS)
+        assert all(f" {name} " in shown and command.aim in shown for name, command in cli.COMMANDS.items())
+        assert "Exit status" in shown and "never a proof" in shown
 
 
-def test_an_unknown_command_exits_with_2_and_the_list(capsys):
+def test_an_unknown_command_exits_with_2_and_a_guess(capsys):
     assert cli.main(["detekt"]) == 2
-    said = capsys.readouterr().err
-    assert "no command 'detekt'" in said and "audit" in said
+    assert "No such command 'detekt'. Did you mean 'detect'?" in capsys.readouterr().err
+    assert cli.main(["--version"]) == 0 and capsys.readouterr().out == f"mvh {mvh.__version__}\n"
 
 
 @pytest.mark.parametrize("name", cli.COMMANDS)
-def test_every_command_has_a_help_of_its_own(name, capsys):
-    assert callable(import_module(cli.COMMANDS[name][0]).main)
-    with pytest.raises(SystemExit) as stopped:
-        cli.main([name, "--help"])
-    assert stopped.value.code == 0 and "usage:" in capsys.readouterr().out
+def test_every_command_has_a_help_of_its_own_and_knows_wrong_usage(name, capsys):
+    assert callable(import_module(cli.COMMANDS[name].module).main)
+    assert cli.main([name, "--help"]) == 0 and "usage:" in capsys.readouterr().out.lower()
+    assert cli.main(["help", name]) == 0 and "usage:" in capsys.readouterr().out.lower()
+    assert cli.main([name, "--no-such-option"]) == 2 and "usage:" in capsys.readouterr().err.lower()
+
+
+def test_words_reach_a_command_as_they_are_and_its_end_becomes_a_status(monkeypatch, capsys):
+    class Module:
+        given: list[str] = []
+        end: object = None
+
+        @classmethod
+        def main(cls, argv):
+            cls.given = argv
+            if isinstance(cls.end, BaseException):
+                raise cls.end
+            return cls.end
+
+    monkeypatch.setattr(cli, "import_module", lambda name: Module)
+    words = ["--", "-", "--help", "-x", "a b", "--no=1"]
+    for end, status, said in (
+        (None, 0, ""),
+        ({"a report": 1}, 0, ""),
+        (1, 1, ""),
+        (ValueError("Two facts disagree."), 1, "error: Two facts disagree.\n"),
+        (PermissionError(13, "Permission denied", "out.json"), 1, "error: out.json: Permission denied.\n"),
+        (ModuleNotFoundError("no", name="datatrove"), 1, "error: This needs datatrove, which is not installed"),
+        (KeyboardInterrupt(), 130, "Interrupted."),
+        (SystemExit(2), 2, ""),
+    ):
+        Module.end = end
+        assert cli.main(["score", *words]) == status and Module.given == words
+        assert said in capsys.readouterr().err
 
 
 def test_a_fault_is_one_sentence_and_exit_status_1(tmp_path, capsys):
@@ -38,10 +69,9 @@ def test_a_fault_is_one_sentence_and_exit_status_1(tmp_path, capsys):
 
 
 def test_the_list_comes_without_torch():
-    code = (
-        "import sys; from mvh.cli.__main__ import main; main([]); assert not {'torch', 'datasets'} & set(sys.modules)"
-    )
+    code = "import sys; from mvh.cli.__main__ import main; main([]); "
+    code += "assert not {'torch', 'numpy', 'datasets'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     done = subprocess.run([sys.executable, "-m", "mvh.cli", "nonsense"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "usage: mvh" in done.stderr
+    assert done.returncode == 2 and "Usage: mvh" in done.stderr

@@ -17,7 +17,7 @@ from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen import canvas
 
 from mvh.documents.blocks import Block, Extracted, assemble
-from mvh.documents.body import is_references_title, mark_body
+from mvh.documents.body import body_of, is_references_title, mark_body
 from mvh.documents.columns import reading_order
 from mvh.documents.extract import extract
 from mvh.documents.files import find_files
@@ -366,6 +366,21 @@ def test_references_and_code_by_their_looks_and_prose_is_left_alone(tmp_path):
         "参考文献",
     ):
         assert is_references_title(title), title
+
+
+def test_the_body_of_a_row_knows_its_place_in_the_row():
+    pieces = ["First prose line.\n", "\nREFERENCES\n[1] A. 1999.\n[2] B. 2001.\n", "Appendix A\n", "Last words."]
+    text = "".join(pieces)
+    body = body_of(text)
+    assert "First" in body.text and "Last" in body.text and "1999" not in body.text
+    ends = [{"start": 0, "end": 5}, {"start": body.text.index("Last"), "end": len(body.text)}]
+    across = [{"start": body.text.index("line"), "end": len(body.text)}]
+    placed = body.back({"label": "human", "segments": ends, "passages": across})
+    assert [text[span["start"] : span["end"]] for span in placed["segments"]] == ["First", "Last words."]
+    (span,) = placed["passages"]
+    assert text[span["start"] :].startswith("line.") and span["end"] == len(text) and placed["label"] == "human"
+    plain = body_of("Nothing to leave out.\nAt all.")
+    assert plain.text == "Nothing to leave out.\nAt all." and plain.origins == [0]
 
 
 def test_encodings_are_told_or_refused():

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -369,6 +370,22 @@ def test_results_of_a_loaded_detector_are_the_pipelines_dicts():
     for wrong in ({"text": text}, None, 3):
         with pytest.raises(TypeError):
             detect(wrong)
+
+
+def test_a_detector_pickles_as_the_way_to_load_it_again():
+    import mvh
+
+    detect = mvh.load_detector(alpha=0.1)
+    packed = pickle.dumps(detect)
+    again = pickle.loads(packed)
+    text = make_text(1, 120, 8)
+    assert len(packed) < 1_000 and again(text) == detect(text) and again(text)["alpha"] == 0.1
+    load, (model, options, identity) = detect.__reduce__()
+    with pytest.raises(ValueError, match="The detector was .*other.* and at .* there is"):
+        load(model, options, identity | {"weights": "other"})
+    for wrong in ("./absent", "absent", "a/b/c"):
+        with pytest.raises(ValueError, match="There is no checkpoint folder"):
+            mvh.load_detector(wrong)
 
 
 def test_a_result_shows_itself_in_a_notebook():
