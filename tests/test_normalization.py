@@ -290,9 +290,12 @@ def test_time_is_linear_in_hostile_text(unit: str) -> None:
     seconds = []
     for size in (25_000, 200_000):
         text = "e" + unit * (size // len(unit)) + "x"
-        begin = time.process_time()
-        normalize(text)
-        seconds.append(time.process_time() - begin)
+        tries = []
+        for _ in range(3):  # the best of three: whatever else the machine does only adds
+            begin = time.process_time()
+            normalize(text)
+            tries.append(time.process_time() - begin)
+        seconds.append(min(tries))
     assert seconds[1] < 2 and seconds[1] < 0.05 + 25 * seconds[0]  # eight times the text; a square law would give 64
 
 
