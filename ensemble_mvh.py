@@ -91,7 +91,7 @@ class MvhEnsembleConfig(PretrainedConfig):
         check_alpha(alpha)
         labels = self._labels()
         if labels:  # without members: the empty config that transformers builds to compare with
-            if scales is not None and (len(scales) != len(self.members) or min(sd for _, sd in scales) <= 0):
+            if scales is not None and (len(scales) != len(self.members) or not all(sd > 0 for _, sd in scales)):
                 raise ValueError(
                     f"{len(self.members)} members need as many scales with a positive spread, got {scales}."
                 )
@@ -107,6 +107,9 @@ class MvhEnsembleConfig(PretrainedConfig):
 
     def _labels(self) -> dict[int, str]:
         """The labels all members share; empty without members."""
+        for member in self.members:
+            if "id2label" not in member:
+                raise ValueError(f"The member {member.get('name')!r} of the ensemble names no labels (id2label).")
         named = [
             (member.get("name"), {int(key): label for key, label in member["id2label"].items()})
             for member in self.members

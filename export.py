@@ -92,6 +92,8 @@ def refresh(checkpoint: Path, out: Path, store_dtype: str) -> Path:
     model.config.calibration = readable(model.config.calibration)
     for member in getattr(model.config, "members", []):
         member["calibration"] = readable(member["calibration"])
+    for part in getattr(model, "members", []):
+        part.config.calibration = readable(part.config.calibration)
     seen = {use: hashes for use in USES if (hashes := read_seen(checkpoint, use)) is not None}
     return export_checkpoint(model, tokenizer, out, store_dtype, figures=read_figures(checkpoint), seen=seen)
 

@@ -18,7 +18,15 @@ from .pvalues_mvh import false_alarm_interval
 from .readings_mvh import Reading, nearest
 from .references_mvh import Calibration, Document
 from .statistics_mvh import document_margin
-from .voting_mvh import VOTES, decide, doubts_about, rare_script, too_short_to_tell
+from .voting_mvh import (
+    SOFTMAX_WARNING,
+    UNCALIBRATED_WARNING,
+    VOTES,
+    decide,
+    doubts_about,
+    rare_script,
+    too_short_to_tell,
+)
 
 
 def decide_merged(
@@ -65,19 +73,21 @@ def decide_merged(
         decide(reading.document, calibration, alpha, "none", "any", p_values)
         for reading, calibration in zip(readings, calibrations or [None] * len(readings), strict=True)
     ]
-    rows = [one["segment_p_values"][nearest(grid, r)] for one, r in zip(said, readings, strict=True)]
+    rows = [one["segment_p_values"][nearest(grid, r)] for one, r in zip(said, readings, strict=True)]  # K of (m,)
     p_segments = merge(np.array(rows))  # (m,)
     adjusted = adjust(p_segments, correction, None)
     rejected = adjusted <= alpha
-    p_document, about, doubts, warnings = None, None, [], _said_by_all(said)
-    if calibrations is not None:
+    p_document, about, doubts = None, None, []
+    warnings = [SOFTMAX_WARNING] if p_values == "softmax" else []
+    if calibrations is None:
+        warnings.append(UNCALIBRATED_WARNING)
+    else:
         p_document = float(merge(np.array([[one["p_value"]] for one in said]))[0])
         about = _rests_on(said, merge, len(grid), alpha, correction)
         for name, reading, calibration in zip(names, readings, calibrations, strict=True):
             doubts += [f"{name}: {doubt}" for doubt in doubts_about(reading.document, calibration)]
             warnings += [f"{name}: {warning}" for warning in rare_script(reading.document, calibration)]
-        smallest = merge(np.array([[1.0 / (one["calibration"]["documents"] + 1)] for one in said]))[0]
-        if smallest > alpha:
+        if (smallest := about["smallest_p_value"]) > alpha:
             doubts.append(
                 f"No document can be flagged at alpha {alpha}: the smallest p-value that {len(said)} members with "
                 f"{about['documents']} or more calibration documents can merge to is {smallest:.4f}."
@@ -106,11 +116,6 @@ def decide_merged(
     }
 
 
-def _said_by_all(said: Sequence[dict[str, Any]]) -> list[str]:
-    """Warnings that each member gives alike, in their order."""
-    return [warning for warning in said[0]["warnings"] if all(warning in one["warnings"] for one in said[1:])]
-
-
 def _rests_on(said: Sequence[dict[str, Any]], merge: Merger, m: int, alpha: float, correction: str) -> dict[str, Any]:
     """What merged p-values rest on; see `voting_mvh`. The realised rate is known from above only.
 
@@ -124,6 +129,7 @@ def _rests_on(said: Sequence[dict[str, Any]], merge: Merger, m: int, alpha: floa
     return {
         "group": " | ".join(dict.fromkeys(about["group"] for about in abouts)),
         "documents": min(about["documents"] for about in abouts),
+        "smallest_p_value": float(merge(np.array([[about["smallest_p_value"]] for about in abouts]))[0]),
         "false_alarm_rate_90": [0.0, min(1.0, sum(highest))],
         "segment_documents": min(about["segment_documents"] for about in abouts),
         "segment_documents_needed": documents_needed(m, alpha / factor, correction),

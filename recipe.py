@@ -13,9 +13,10 @@ import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
-from mvh.configuration_mvh import HEADS
+from mvh.configuration_mvh import HEADS, POOLINGS
 from mvh.dataset_builder.augment import Plan, make_plans
 from mvh.dataset_builder.perturb import PerturbPlan, perturb_plans
+from mvh.features_mvh import expand_features
 from mvh.normalization_mvh import STEPS, normalize
 
 STORE_DTYPES = ("float32", "float16", "bfloat16")
@@ -89,6 +90,9 @@ class ModelArguments:
             raise ValueError(f"head must be one of {HEADS}, got {self.head!r}.")
         if self.head == "label_token" and self.feature_names:
             raise ValueError(f"head 'label_token' takes no handcrafted features, got {self.feature_names}.")
+        expand_features(self.feature_names)
+        if self.pooling not in POOLINGS:
+            raise ValueError(f"pooling must be one of {POOLINGS}, got {self.pooling!r}.")
         widths = self.head_widths
         if not isinstance(widths, list) or any(not isinstance(width, int) or width < 1 for width in widths):
             raise ValueError(f"head_widths must be a list of positive widths, got {widths!r}.")

@@ -134,6 +134,10 @@ def load_segments(
         wanted["train_file"] = [file_sha256(Path(path)) for path in data_args.train_file]
         files = [source for name, source in manifest["inputs"].items() if name.startswith("train_file")]
         built["train_file"] = [source["sha256"] for source in files]
+        wanted["test_file"] = file_sha256(Path(data_args.test_file)) if data_args.test_file else None
+        built["test_file"] = manifest["inputs"].get("test_file", {}).get("sha256")
+        wanted["test_documents"] = data_args.test_documents
+        built["test_documents"] = manifest["documents_wanted"]["test_file"]
     for name, value in wanted.items():
         if built[name] != value:
             raise ValueError(f"The dataset {folder} was built with {name} {built[name]}, the recipe wants {value}.")

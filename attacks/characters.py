@@ -53,4 +53,4 @@ def upper_lower(text: str, rng: Random, strength: float) -> str:
 
 def chosen(places: range | list[int], rng: Random, share: float) -> list[int]:
     """`share` of the places (rounded down), each at most once, in order."""
-    return sorted(rng.sample(places, int(len(places) * share)))
+    return sorted(rng.sample(places, int(len(places) * share + 1e-9)))

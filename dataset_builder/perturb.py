@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mvh import attacks
 from mvh.attacks.perturbation import CROP_WORDS, CROPPED, PERTURBATIONS, perturb
 from mvh.dataset_builder.augment import Augmentation, Plan, carry_out, share_of
 from mvh.dataset_builder.writing import LABELS
@@ -86,12 +87,18 @@ class Perturbation:
         """For the manifest: what was asked, with every setting, and, once rows were written, what was done."""
         return {
             "plan": self.plan.described(),
-            "settings": {"attacks": PERTURBATIONS, "cropped": CROPPED, "crop_words": CROP_WORDS},
+            "settings": {"attacks": PERTURBATIONS, "cropped": CROPPED, "crop_words": CROP_WORDS, "code": code_sha256()},
             "seed": self.seed,
             "training_texts": self.asked,
             "texts": dict(sorted(self.texts.items())),
             "outcome_sha256": self.outcome.hexdigest(),
         }
+
+
+def code_sha256() -> str:
+    """A hash of the attacks and their word tables: another hash, other texts."""
+    files = sorted(path for path in Path(attacks.__file__).parent.iterdir() if path.suffix in (".py", ".json"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def perturb_plans(share: float) -> list[PerturbPlan]:

@@ -55,12 +55,18 @@ def refuse_incomplete(folder: Path) -> None:
         raise ValueError(
             f"{folder} is no dataset folder of mvh.dataset_builder: it has no manifest.json and README.md."
         )
-    counts = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["counts"]
-    for config in DatasetCard.load(folder / "README.md").data.to_dict()["configs"]:
+    counts = json.loads((folder / "manifest.json").read_text(encoding="utf-8")).get("counts", {})
+    configs = DatasetCard.load(folder / "README.md").data.to_dict().get("configs")
+    if not configs:
+        raise ValueError(f"{folder}: README.md names no files (configs), so the Hub could not open it.")
+    for config in configs:
         for part in config["data_files"]:
             if not (folder / part["path"]).is_file():
                 raise ValueError(f"{folder}: README.md names {part['path']}, and there is no such file.")
-            wanted = sum(sum(languages.values()) for languages in counts[config["config_name"]][part["split"]].values())
+            by_label = counts.get(config["config_name"], {}).get(part["split"])
+            if by_label is None:
+                raise ValueError(f"{folder}: manifest.json counts no rows for {part['path']}.")
+            wanted = sum(sum(languages.values()) for languages in by_label.values())
             if (rows := pq.read_metadata(folder / part["path"]).num_rows) != wanted:
                 raise ValueError(f"{folder}: {part['path']} holds {rows} rows, and manifest.json counts {wanted}.")
 

@@ -20,11 +20,13 @@ from mvh import train
 from mvh.baselines.reference import fit_char_ngram
 from mvh.calibrate import calibrate
 from mvh.calibration_mvh import decode_calibration
-from mvh.dataset_builder.sampling import balanced_sample, largest_balanced
+from mvh.dataset_builder.build import fingerprint
+from mvh.dataset_builder.sampling import assign_roles, balanced_sample, largest_balanced, merge_pairs
 from mvh.dataset_builder.semeval import read_semeval
 from mvh.experiments.article_decisions import flag_figures, judged, ranking
 from mvh.experiments.scored import scored_rows
 from mvh.experiments.small_backbone import small_backbone
+from mvh.export import file_sha256
 from mvh.normalization_mvh import normalize
 from mvh.recipe import parse_recipe
 from mvh.seen import refuse_seen
@@ -126,30 +128,49 @@ def run_folder(training: Training, job: Job) -> Path:
 
 
 def backbone_of(training: Training, job: Job) -> str:
-    """Name or folder of the backbone's weights; one without weights is made from the texts of the training files."""
+    """Name or folder of the backbone's weights; one without weights is made from the texts of role "train"."""
     published = BACKBONES[job.backbone]
     if published is not None:
         return job.weights or published
     folder = job.work / f"backbone-{'-'.join(training.data)}-{job.seed}"
-    if not (folder / "config.json").exists():
-        texts = [row["text"] for name in training.data for row in read_file(job.files[name][0])]
+    if not folder.exists():
+        texts = [row["text"] for name in training.data for row in training_role(job.files[name][0], job.seed)]
         drawn = np.random.default_rng(job.seed).permutation(len(texts))[: 4000 if not job.quick else 50]
         sizes: dict[str, int] = QUICK_SIZES if job.quick else {}
-        small_backbone((texts[index] for index in drawn), folder, job.seed, positions=POSITIONS, **sizes)
+        part = folder.with_name(folder.name + ".part")
+        small_backbone((texts[index] for index in drawn), part, job.seed, positions=POSITIONS, **sizes)
+        part.rename(folder)
     return str(folder)
+
+
+def training_role(path: Path, seed: int) -> list[dict[str, Any]]:
+    """The rows of role "train", as a build of this file alone deals it: calibration texts must stay unseen."""
+    rows = read_file(path)
+    groups = merge_pairs((row["pair"], fingerprint(normalize(row["text"]).text)) for row in rows)
+    roles = assign_roles(groups.values(), seed)
+    return [row for row in rows if roles[groups[row["pair"]]] == "train"]
 
 
 def trained(training: Training, job: Job) -> Path:
     """The checkpoint of a training, made now unless it is there; another training in its folder is refused."""
     options = recipe_options(training, job, backbone_of(training, job))
     folder = run_folder(training, job)
-    if (folder / "training.json").exists():
+    if (folder / "model" / "config.json").exists():  # exported whole or not at all
         train.keep_recipe(*parse_recipe(options), resumed=True)
+        _same_files(training, job, folder)
     else:
         train.main(options)
     for checkpoint in folder.glob("checkpoint-*"):  # optimizer states: hundreds of MB that nothing needs any more
         shutil.rmtree(checkpoint)
     return folder / "model"
+
+
+def _same_files(training: Training, job: Job, folder: Path) -> None:
+    inputs = json.loads((folder / "data" / "manifest.json").read_text(encoding="utf-8"))["inputs"]
+    learnt = [source["sha256"] for name, source in inputs.items() if name.startswith("train_file")]
+    given = [file_sha256(job.files[name][0]) for name in training.data]
+    if learnt != given:
+        raise ValueError(f"{folder.name} was trained on files of sha256 {learnt}, and those given have {given}.")
 
 
 def test_rows(job: Job, test: str) -> list[dict[str, Any]]:
@@ -166,7 +187,8 @@ def run_encoder(row: Row, job: Job) -> dict[str, Any]:
     refuse_seen(folder, [document["text"] for document in rows], "The test documents", ("training",))
     if "calibrated" in job.decisions or any(name.startswith("conformal") for name in job.decisions):
         folder = calibrated(folder)
-    documents = scored_rows(str(folder), run_folder(row.training, job) / "scored", row.test, lambda: rows)
+    cache = f"{row.test}-{file_sha256(job.files[row.test][1])[:12]}"
+    documents = scored_rows(str(folder), run_folder(row.training, job) / "scored", cache, lambda: rows)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     calibration = decode_calibration(config["calibration"]) if config["calibration"] else None
     log = json.loads((run_folder(row.training, job) / "training.json").read_text(encoding="utf-8"))

@@ -21,7 +21,7 @@ from typing import Any
 
 from mvh.experiments.article import BACKBONES, RECIPES, RUNS, Job, Row
 from mvh.experiments.article_page import markdown
-from mvh.experiments.kept_runs import keep_run, kept_run, signature
+from mvh.experiments.kept_runs import identity, keep_run, kept_run, signature
 from mvh.export import file_sha256, provenance
 
 logger = logging.getLogger("mvh.experiments.article")
@@ -43,10 +43,12 @@ class Experiment:
 
 
 def signed(row: Row, job: Job) -> str:
-    """The signature of a run: files, recipe, options, decisions."""
+    """The signature of a run: files, recipe, weights, options, decisions. It does not see a change of code."""
     files = [_sha256(path) for name in sorted(files_of(row)) for path in job.files[name]]
     recipe = (RECIPES / f"{row.training.recipe}.yaml").read_text(encoding="utf-8")
-    return signature([*files, recipe, repr(row.training), repr(job.options), *job.decisions, str(job.quick), row.kind])
+    made_of = [str(BACKBONES[job.backbone]), _identity(job.weights or "")]
+    asked = [repr(row.training), repr(job.options), *job.decisions, str(job.quick), row.kind]
+    return signature([*files, recipe, *made_of, *asked])
 
 
 def files_of(row: Row) -> set[str]:
@@ -64,6 +66,11 @@ def wanted(row: Row, args: argparse.Namespace) -> bool:
     """Whether the command asks for this row."""
     named = not args.rows or any(word in row.title for word in args.rows)
     return not args.page_only and named and (not row.needs or row.needs in args.needs)
+
+
+@cache
+def _identity(weights: str) -> str:
+    return identity(weights)
 
 
 @cache

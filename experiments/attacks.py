@@ -35,11 +35,13 @@ from mvh.dataset_builder.sentences import split_sentences
 from mvh.experiments.decision_page import table
 from mvh.experiments.held_out import THRESHOLD, by_use, first_of_each_label, humans
 from mvh.experiments.intervals import paired_interval
-from mvh.experiments.kept_runs import keep_run, kept_run, signature
+from mvh.experiments.kept_runs import identity, keep_run, kept_run, signature
 from mvh.export import file_sha256, provenance
 from mvh.metrics import threshold_at_fpr
 from mvh.normalization_mvh import NORMALIZER_VERSION, normalize
+from mvh.opening import local_folder
 from mvh.score import DETECTORS, Scorer, predictions
+from mvh.seen import refuse_seen
 
 logger = logging.getLogger(__name__)
 
@@ -176,7 +178,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="JSON file to write; a .md file is written beside it")
     parser.add_argument("--attacks", nargs="+", choices=ATTACKS, help="default: all that need no model from the Hub")
     parser.add_argument("--limit", type=int, default=LIMIT, help="texts of each label and file (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the sample, the roles and what the attacks draw")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample and of what the attacks draw")
+    parser.add_argument("--role-seed", type=int, default=0, help="seed of the detector's own roles, for --humans")
     parser.add_argument("--work", type=Path, default=Path("runs/attacks"), help="folder of the finished attacks")
     parser.add_argument("--quick", action="store_true", help="a few texts: whether it runs, not what it finds")
     return parser
@@ -196,6 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         raise ValueError(f"The threshold needs human texts, and {', '.join(files)} hold none; name --humans too.")
     named = {} if options.positive_label is None else {"positive_label": options.positive_label}
     scorer, detector = DETECTORS[options.kind](options.detector, named)
+    if options.kind == "checkpoint":
+        refuse_seen(local_folder(options.detector), [row["text"] for row in rows], "The texts", ("training",))
     names = [NONE, *(options.attacks or [name for name, attack in ATTACKS.items() if attack.kind != "model"])]
     fixed = [
         identity(options.detector),
@@ -223,8 +228,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
     results = {name: finished(name, rows, name) for name in names}
     if options.humans:
-        uses = by_use(read_rows(options.humans), [row for part in whole.values() for row in part], options.seed)
+        uses = by_use(read_rows(options.humans), [row for part in whole.values() for row in part], options.role_seed)
         people = first_of_each_label(humans(uses[THRESHOLD]), limit if options.quick else None, options.seed, "attacks")
+        if options.kind == "checkpoint":
+            texts = [row["text"] for row in people]
+            refuse_seen(local_folder(options.detector), texts, "The texts for the threshold", ("training",))
         origin = f"human texts of the calibration roles of {options.humans.name}"
         scored = finished(HUMANS, people, NONE)["texts"]
     else:
@@ -265,17 +273,6 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             "%s: mean loss of TPR %.3f at the threshold, %.3f by verdict", kind, loss["at_threshold"], loss["verdict"]
         )
     return report
-
-
-def identity(detector: str) -> str:
-    """What tells this detector from another: hashes of a folder's files, or its name."""
-    folder = Path(detector)
-    if not folder.is_dir():
-        return detector
-    files = sorted(
-        file for file in folder.iterdir() if file.suffix in (".safetensors", ".json", ".py", ".npz", ".skops")
-    )
-    return " ".join(file_sha256(file) for file in files)
 
 
 def shown(arguments: Sequence[str]) -> list[str]:

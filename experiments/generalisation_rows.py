@@ -22,9 +22,10 @@ from mvh.baselines import reference
 from mvh.experiments.features import MODELS, document_scores, pieces
 from mvh.experiments.generalisation_tasks import Task
 from mvh.experiments.held_out import Row
-from mvh.experiments.kept_runs import signature
+from mvh.experiments.kept_runs import identity, signature
 from mvh.features_mvh import GROUPS, compute_features
-from mvh.seen import read_seen, text_hashes
+from mvh.opening import local_folder
+from mvh.seen import read_seen, seen_before
 
 FEATURE_GROUPS = [
     name for name in GROUPS if name not in ("spelling", "register")
@@ -119,7 +120,7 @@ def recipe(path: Path, backbone: str | None) -> Detector:
         shutil.rmtree(folder)  # weights are large, and all that counts is kept
         return tested, threshold, about
 
-    return Detector(path.stem, f"{made_by}\n{'/'.join(Path(used).parts[-2:])}", margins)
+    return Detector(path.stem, f"{made_by}\n{identity(used)}", margins)
 
 
 def elsewhere(kind: str, name: str, options: dict[str, Any]) -> Detector:
@@ -132,15 +133,14 @@ def elsewhere(kind: str, name: str, options: dict[str, Any]) -> Detector:
     label = options.get("positive_label")
 
     def margins(task: Task, job: Job) -> tuple[list[float], list[float], dict[str, Any]]:
-        known = read_seen(Path(name)) if Path(name).is_dir() else None
-        if known is not None:
-            shared = int(np.isin(text_hashes(row["text"] for row in task.tested), known).sum())
-            if shared:
-                raise NotComparable(f"it has learnt from {shared} of the {len(task.tested)} test texts")
+        known = read_seen(local_folder(name)) if kind == "checkpoint" else None
+        texts = [row["text"] for row in (*task.tested, *task.threshold)]
+        if known is not None and (shared := len(seen_before(texts, known))):
+            raise NotComparable(f"it has learnt from {shared} of the {len(texts)} texts of test and threshold")
         scorer, about = score.DETECTORS[kind](name, options)
         return scored_by(scorer, task.tested), scored_by(scorer, task.threshold), {"detector": about}
 
-    return Detector(f"{public} ({label or kind})", f"{kind} {public} {label}", margins)
+    return Detector(f"{public} ({label or kind})", f"{kind} {identity(name)} {label}", margins)
 
 
 def scored_by(scorer: score.Scorer, rows: Sequence[Row]) -> list[float]:

@@ -1,7 +1,7 @@
 """Finished runs of an experiment, one small JSON file each: the same command again goes on after the last of them.
 
-A run is kept under a signature, the hash of everything that could change its figures; with another signature it is made
-anew.
+A run is kept under a signature, the hash of what its experiment says could change its figures; with another signature it is
+made anew.
 """
 
 from __future__ import annotations
@@ -12,10 +12,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from mvh.export import file_sha256
+
 
 def signature(parts: Iterable[str]) -> str:
-    """A hash of data, settings and code of a run, 16 hex digits."""
+    """A hash of what the caller names: data, settings, code of a run; 16 hex digits."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def identity(model: str) -> str:
+    """What tells a model or backbone from another: hashes of a folder's files, or its name on the Hub."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return model
+    kinds = (".safetensors", ".json", ".py", ".npz", ".skops")
+    return " ".join(file_sha256(file) for file in sorted(folder.iterdir()) if file.suffix in kinds)
 
 
 def kept_run(path: Path, signed: str) -> dict[str, Any] | None:

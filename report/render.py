@@ -197,8 +197,8 @@ def overview(documents: Sequence[ReportDocument], prevalence: float | None) -> d
     if not any(r["p_value"] is not None for r in results):
         return None
     p_values = [r["p_value"] if known else 1.0 for r, known in zip(results, judged, strict=True)]
-    behind = [result["calibration"]["documents"] for result in results if result["calibration"]]
-    batch = screen(p_values, min(alphas), prevalence, max(behind, default=None))
+    smallest = [result["calibration"]["smallest_p_value"] for result in results if result["calibration"]]
+    batch = screen(p_values, min(alphas), prevalence, min(smallest, default=None))
     adjusted = [p_text(p) if known else "–" for p, known in zip(batch["adjusted_p_values"], judged, strict=True)]
     return {
         "sentences": batch_sentences(batch, judged.count(False), shared_terms(map(terms, results))),

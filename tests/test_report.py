@@ -84,7 +84,8 @@ def result_of(text, spans=(), size=300, **changes):
         "passages": [{"start": low, "end": high, "score": 0.9, "adjusted_p_value": 0.004} for low, high in spans],
         "alpha": 0.05, "correction": "bh", "vote": "calibrated", "p_values": "conformal", "confidence": None,
         "calibration": {
-            "group": "latin, 257 tokens or more", "documents": 145, "false_alarm_rate_90": [0.0229, 0.08],
+            "group": "latin, 257 tokens or more", "documents": 145, "smallest_p_value": 1 / 146,
+            "false_alarm_rate_90": [0.0229, 0.08],
             "segment_documents": 685, "segment_documents_needed": 59,
         },
         "warnings": [],

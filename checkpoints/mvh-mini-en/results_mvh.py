@@ -180,5 +180,5 @@ def screen_results(
         raise ValueError(f"The results were made at different levels, {sorted(alphas)}; name one alpha.")
     level = alpha if alpha is not None else alphas.pop() if alphas else default
     p_values = [1.0 if r["p_value"] is None or r["label"] in (None, "uncertain") else r["p_value"] for r in results]
-    behind = [result["calibration"]["documents"] for result in results if result["calibration"]]
-    return screen(p_values, level, prevalence, max(behind, default=None))
+    smallest = [result["calibration"]["smallest_p_value"] for result in results if result["calibration"]]
+    return screen(p_values, level, prevalence, min(smallest, default=None))

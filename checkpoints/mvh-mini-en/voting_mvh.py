@@ -46,6 +46,10 @@ VOTES: dict[str, Callable[[np.ndarray, float | None, float], bool]] = {
 }
 
 
+SOFTMAX_WARNING = "Softmax p-values are the article's method and no valid p-values: no error rate follows from them."
+UNCALIBRATED_WARNING = "This checkpoint carries no calibration: no false-alarm rate is known for this verdict."
+
+
 def decide(
     document: Document,
     calibration: Calibration | None,
@@ -87,9 +91,7 @@ def decide(
 
     if known("p_values", p_values, P_VALUES) == "softmax":
         p_segments = softmax_p_values(margins)
-        warnings.append(
-            "Softmax p-values are the article's method and no valid p-values: no error rate follows from them."
-        )
+        warnings.append(SOFTMAX_WARNING)
         human_simes = None
     elif calibration is None:
         raise ValueError("p_values='conformal' needs a calibration and this checkpoint carries none; run calibrate.py.")
@@ -101,7 +103,7 @@ def decide(
 
     about, p_document, doubts = None, None, []
     if calibration is None:
-        warnings.append("This checkpoint carries no calibration: no false-alarm rate is known for this verdict.")
+        warnings.append(UNCALIBRATED_WARNING)
     else:
         p_document = document_p_value(document, calibration, group, confidence)
         about = _rests_on(document, calibration, group, alpha, correction, confidence)
@@ -207,7 +209,7 @@ def screen(
     p_values: Sequence[float],
     alpha: float = 0.05,
     prevalence: float | None = None,
-    calibration_documents: int | None = None,
+    smallest: float | None = None,
 ) -> dict[str, Any]:
     """Judge many documents together: Benjamini-Hochberg across their p-values, and the innocent to expect.
 
@@ -216,15 +218,15 @@ def screen(
         alpha: Level; one by one it is each human document's chance to be flagged, together the share of flagged
             documents that are human (FDR, for documents independent of each other).
         prevalence: Share of machine documents the reader believes in, in [0, 1].
-        calibration_documents: Documents behind the p-values: with few of them the smallest p-value is so large that many
+        smallest: The smallest p-value the detector can give: with few calibration documents it is so large that many
             documents must reach it before any stays flagged together.
 
     Returns:
         "documents", "flagged_alone" and "flagged_together" (indices), "adjusted_p_values", "expected_false_alarms" (of
         flagging one by one, if all documents were human), and with a prevalence "innocent_share": the share of the
-        documents flagged one by one that would be human, (1 - prevalence) n alpha / flagged, at most 1. With
-        `calibration_documents` also "needed_together": how many documents must reach the smallest possible p-value before
-        any stays flagged, and a "warning" where that silenced all of them.
+        documents flagged one by one that would be human, (1 - prevalence) n alpha / flagged, at most 1. With `smallest` also
+        "needed_together": how many documents must reach it before any stays flagged, and a "warning" where that silenced
+        all of them.
 
     Raises:
         ValueError: If a p-value, alpha or the prevalence is outside its range.
@@ -245,13 +247,13 @@ def screen(
         "adjusted_p_values": adjusted.tolist(),
         "expected_false_alarms": len(values) * alpha,
     }
-    if calibration_documents is not None:
-        needed = max(1, int(np.ceil(len(values) / (alpha * (calibration_documents + 1)) - 1e-9)))
+    if smallest is not None:
+        needed = max(1, int(np.ceil(len(values) * smallest / alpha - 1e-9)))
         report["needed_together"] = needed
         if needed > 1 and len(alone) and not report["flagged_together"]:
             report["warning"] = (
-                f"Together none of {len(values)} documents can stay flagged unless {needed} reach the smallest p-value that "
-                f"{calibration_documents} calibration documents allow; calibrate on more."
+                f"Together none of {len(values)} documents can stay flagged unless {needed} reach {smallest:.4f}, the smallest "
+                "p-value that the calibration allows; calibrate on more documents."
             )
     if prevalence is not None:
         innocent = (1 - prevalence) * len(values) * alpha
@@ -270,15 +272,17 @@ def _rests_on(
 ) -> dict[str, Any]:
     """What a verdict's p-values rest on: the group, its documents, and where its realised false-alarm rate lies."""
     n = calibration.document[group].documents
-    level = alpha
+    level, smallest = alpha, 1.0 / (n + 1)
     if confidence is not None:  # the level at which the marginal rule flags the same documents
         level = int((with_confidence(np.arange(1, n + 1) / (n + 1), n, confidence) <= alpha).sum()) / (n + 1)
+        smallest = float(with_confidence(np.array([smallest]), n, confidence)[0])
     needed = documents_needed(len(document.margins), alpha, correction, calibration.simes[group])
     return {
         "group": ("other scripts" if calibration.groups else "all")
         if group == POOLED
         else calibration.groups[group].name,
         "documents": n,
+        "smallest_p_value": smallest,
         "false_alarm_rate_90": list(false_alarm_interval(n, level)),
         "segment_documents": calibration.segment_reference(document.script).documents,
         "segment_documents_needed": needed,
