@@ -69,7 +69,7 @@ toxic: $(READY) ## the second article's table, as far as it runs without the Hub
 	OMP_NUM_THREADS=1 $(BIN)/python -m mvh.experiments.toxic --csv $(DATA)/toxic_ru/labeled.csv --out results/toxic.json
 
 # The first article's tables, as far as they run without the Hub, on MiniLM-L6; every finished run is kept under $(RUNS)/article.
-TABLES ?= table1 table2 table3 table4 table5 few_texts freeze segments finetuning augmentation backbones
+TABLES ?= table1 table2 table3 table4 table5 few_texts freeze segments finetuning augmentation backbones ensembles
 SEEDS ?= 0 1 2
 TRACKS = --english $(M4)/monolingual_train.jsonl $(M4)/monolingual_dev.jsonl --multilingual $(M4)/multilingual_train.jsonl $(M4)/multilingual_dev.jsonl
 tables: $(READY) ## the first article's tables: results/table1.* and so on; many hours on two cores

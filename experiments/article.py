@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,13 @@ from mvh.calibration_mvh import decode_calibration
 from mvh.dataset_builder.build import fingerprint
 from mvh.dataset_builder.sampling import assign_roles, balanced_sample, largest_balanced, merge_pairs
 from mvh.dataset_builder.semeval import read_semeval
+from mvh.detector import load_detector
+from mvh.ensemble import make_ensemble
 from mvh.experiments.article_decisions import flag_figures, judged, ranking
 from mvh.experiments.scored import scored_rows
 from mvh.experiments.small_backbone import small_backbone
 from mvh.export import file_sha256
+from mvh.merging_mvh import MERGERS
 from mvh.normalization_mvh import normalize
 from mvh.recipe import parse_recipe
 from mvh.seen import refuse_seen
@@ -78,7 +81,8 @@ class Row:
         training: What is trained for it.
         test: Which test file it is judged on.
         published: The article's figures by name, empty where it has none.
-        kind: A key of RUNS.
+        kind: A key of RUNS; "ensemble" with the combination after a colon.
+        members: Of an ensemble the backbones, keys of BACKBONES, the row's own first.
         backbone: A key of BACKBONES that this row is about; None takes the one of the command line.
         needs: What it needs that no checkpoint holds, such as a translation model; empty when it needs nothing.
     """
@@ -90,6 +94,7 @@ class Row:
     kind: str = "encoder"
     backbone: str | None = None
     needs: str = ""
+    members: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -195,11 +200,11 @@ def run_encoder(row: Row, job: Job) -> dict[str, Any]:
     return {**judged(documents, calibration, job.decisions), "trained_at": log.get("commit")}
 
 
-def calibrated(folder: Path) -> Path:
-    """The checkpoint with a calibration by the human documents of its own roles."""
+def calibrated(folder: Path, data: Path | None = None) -> Path:
+    """The checkpoint with a calibration by the human documents of its own roles, those of the data folder beside it."""
     out = folder.with_name("calibrated")
     if not (out / "config.json").exists():
-        documents = load_dataset(str(folder.parent / "data"), "documents")
+        documents = load_dataset(str(data or folder.parent / "data"), "documents")
         human = [
             [row["text"] for row in documents[role] if row["label"] == 0]
             for role in ("calibration_segments", "calibration_documents")
@@ -219,4 +224,28 @@ def run_char_ngram(row: Row, job: Job) -> dict[str, Any]:
     return {**ranking(labels, margins), "decisions": {"argmax": flag_figures(labels, np.asarray(margins) >= 0)}}
 
 
-RUNS: dict[str, Callable[[Row, Job], dict[str, Any]]] = {"encoder": run_encoder, "char_ngram": run_char_ngram}
+def run_ensemble(row: Row, job: Job) -> dict[str, Any]:
+    """The same training on several backbones, calibrated, joined, and judged by its own verdicts."""
+    folders = []
+    for name in row.members:
+        weights = job.weights if name == job.backbone else None
+        folders.append(calibrated(trained(row.training, replace(job, backbone=name, weights=weights))))
+    combine = row.kind.partition(":")[2]
+    joined = job.work / f"ensemble-{row.training.name()}-{'-'.join(row.members)}-{combine}-{job.seed}"
+    model = make_ensemble(folders, joined / "model", combine)
+    if combine not in MERGERS:  # averaged scores are calibrated as a whole, on the roles of the first member
+        model = calibrated(model, folders[0].parent / "data")
+    rows = test_rows(job, row.test)
+    results = load_detector(str(model))([document["text"] for document in rows])
+    labels = [document["label"] for document in rows]
+    margins = [result["margin"] for result in results]
+    flagged = {"argmax": np.asarray(margins) >= 0, "calibrated": np.array([r["label"] == "machine" for r in results])}
+    shutil.rmtree(joined)  # the members stay
+    return {**ranking(labels, margins), "decisions": {name: flag_figures(labels, f) for name, f in flagged.items()}}
+
+
+RUNS: dict[str, Callable[[Row, Job], dict[str, Any]]] = {
+    "encoder": run_encoder,
+    "char_ngram": run_char_ngram,
+    "ensemble": run_ensemble,
+}

@@ -59,7 +59,9 @@ def files_of(row: Row) -> set[str]:
 def run_file(row: Row, job: Job) -> Path:
     """Where a run of a row is kept; tables with the same row share it."""
     asked = signature(job.decisions)[:4]
-    return job.work / "runs" / f"{row.kind}-{row.training.name()}-{row.test}-{job.backbone}-{job.seed}-{asked}.json"
+    made_of = "+".join(row.members) or job.backbone
+    kind = row.kind.replace(":", "_")
+    return job.work / "runs" / f"{kind}-{row.training.name()}-{row.test}-{made_of}-{job.seed}-{asked}.json"
 
 
 def wanted(row: Row, args: argparse.Namespace) -> bool:
@@ -82,7 +84,12 @@ def run(row: Row, job: Job) -> dict[str, Any]:
     """Run a row for one seed, and keep it."""
     logger.info("%s on %s, %s, seed %d", row.training.name(), row.test, job.backbone, job.seed)
     begun, made_by = time.perf_counter(), provenance()
-    figures = {"backbone": job.backbone, "seed": job.seed, **RUNS[row.kind](row, job), "made_by": made_by}
+    figures = {
+        "backbone": job.backbone,
+        "seed": job.seed,
+        **RUNS[row.kind.partition(":")[0]](row, job),
+        "made_by": made_by,
+    }
     figures["seconds"] = round(time.perf_counter() - begun)
     return keep_run(run_file(row, job), signed(row, job), figures)
 

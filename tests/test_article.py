@@ -17,7 +17,7 @@ from mvh.recipe import parse_recipe
 from tests.conftest import make_rows, write_jsonl
 
 TABLES = ["table1", "table2", "table3", "table4", "table5", "augmentation", "backbones", "finetuning", "freeze", "segments",
-          "few_texts"]  # fmt: skip
+          "few_texts", "ensembles"]  # fmt: skip
 
 
 def scored(margins: list[float], label: int) -> Scored:
@@ -76,7 +76,7 @@ def test_every_row_is_a_training_that_train_py_accepts(files, tmp_path):
         for row in table.rows:
             parse_recipe(article.recipe_options(row.training, job, "backbone"))
             assert folders.setdefault(row.training.name(), row.training) == row.training
-            assert row.kind in article.RUNS and row.test in files
+            assert row.kind.partition(":")[0] in article.RUNS and row.test in files
         assert set(table.decisions) <= set(DECISIONS)
 
 
@@ -89,6 +89,10 @@ def test_a_table_runs_goes_on_where_it_was_and_says_what_did_not_run(files, tmp_
             "translated", Training(("english",), 1000, change="t", options=("--translate", "0.5")), needs="translation"
         ),
         Row("other", small, backbone="t5"),
+        *(
+            Row(kind, small, kind=f"ensemble:{kind}", backbone="scratch", members=("scratch", "scratch"))
+            for kind in ("mean_score", "mean_p")
+        ),
     )
     table = Experiment("toy", "A toy table", "About it.", rows, ("argmax", "softmax BH", "conformal BH", "calibrated"))
     options = ["--english", *files["english"], "--backbone", "scratch", "--quick", "--work", str(tmp_path / "work")]
@@ -96,7 +100,7 @@ def test_a_table_runs_goes_on_where_it_was_and_says_what_did_not_run(files, tmp_
     result = article_table.main(table, options)
     base = result["rows"][0]["runs"]["scratch"][0]
     assert base["test_documents"] == article.QUICK_DOCUMENTS and set(base["decisions"]) == set(table.decisions)
-    assert [bool(row["runs"]) for row in result["rows"]] == [True, True, False, False]
+    assert [bool(row["runs"]) for row in result["rows"]] == [True, True, False, False, True, True]
     page = (tmp_path / "toy.md").read_text(encoding="utf-8")
     assert "F1 0.5338" in page and "not run here" in page and "--needs translation" in page and "--backbone t5" in page
     assert str(tmp_path) not in page and str(tmp_path) not in (tmp_path / "toy.json").read_text(encoding="utf-8")
