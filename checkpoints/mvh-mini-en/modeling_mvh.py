@@ -29,6 +29,7 @@ from transformers import (
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .configuration_mvh import MvhConfig
+from .deberta_mvh import use_fast_attention
 
 
 class MvhHead(nn.Module):
@@ -74,7 +75,7 @@ class MvhForSequenceClassification(PreTrainedModel):
         super().__init__(config)
         self.num_labels = config.num_labels
         self.encoder = backbone_class(config.backbone_config, config.head).from_config(config.backbone_config)
-        self._drop_pooler()
+        self._fit_backbone()
         if config.head == "layers":
             inputs = config.backbone_config.hidden_size + len(config.feature_names)
             self.head = MvhHead(inputs, config.head_widths, config.num_labels, config.head_dropout)
@@ -103,7 +104,7 @@ class MvhForSequenceClassification(PreTrainedModel):
         model.encoder = encoder
         # T5 v1.1 and mT5 were trained with an output layer of their own: what is tied is what was found to be tied
         model.all_tied_weights_keys = {f"encoder.{a}": f"encoder.{b}" for a, b in encoder.all_tied_weights_keys.items()}
-        model._drop_pooler()
+        model._fit_backbone()
         return model
 
     @classmethod
@@ -113,6 +114,7 @@ class MvhForSequenceClassification(PreTrainedModel):
         Raises:
             ValueError: If weights are missing (they would be random), left over, of another shape, or not finite.
         """
+        kwargs["use_safetensors"] = True  # weights in a pickle are not opened, harmless or not
         model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
         faults = {kind.removesuffix("_keys"): sorted(map(str, keys)) for kind, keys in info.items() if keys}
         if faults:
@@ -223,10 +225,11 @@ class MvhForSequenceClassification(PreTrainedModel):
         )  # (B, F); a feature that training hardly saw must not decide alone
         return torch.cat([pooled, scaled.to(pooled.dtype)], dim=-1)
 
-    def _drop_pooler(self) -> None:
-        """Remove BERT's and XLM-R's pooler: the head never reads it, and its weights would never get a gradient."""
+    def _fit_backbone(self) -> None:
+        """Remove BERT's and XLM-R's pooler, which the head never reads and no gradient reaches; make DeBERTa fast."""
         if getattr(self.encoder, "pooler", None) is not None:
             self.encoder.pooler = None
+        use_fast_attention(self.encoder)
 
 
 def backbone_class(config: PretrainedConfig, head: str) -> Any:
