@@ -13,7 +13,7 @@ from .features_mvh import REGISTERS
 from .pvalues_mvh import P_VALUES
 from .voting_mvh import VOTES, check_alpha
 
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "auto")
 EDGES = ("refined", "grid")
 PROBABILITIES = ("alpha", "confidence")
 CHOICES: dict[str, Any] = {
@@ -48,12 +48,14 @@ def check_options(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def check_batch_size(size: Any) -> int:
-    """The batch size.
+def check_batch_size(size: Any) -> int | None:
+    """The batch size; None leaves it to the tokens in a batch.
 
     Raises:
         ValueError: If it is no positive whole number.
     """
+    if size is None:
+        return None
     if not isinstance(size, int) or size < 1:
         raise ValueError(f"batch_size must be a positive whole number, got {size!r}.")
     return size

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from .normalization_mvh import NORMALIZER_VERSION, STEPS
 from .readings_mvh import Reading
 from .references_mvh import Calibration, Document
 from .scripts_mvh import dominant_script
-from .segmentation_mvh import Segment, segment_text
+from .segmentation_mvh import Segment, iter_segments
 
 TOKENIZERS = "tokenizers"  # folder in a checkpoint: the tokenizers of all members of an ensemble but the first
 
@@ -117,8 +117,8 @@ def stale(config: Any, members: Sequence[Member], at_work: Mapping[str, str]) ->
     return list(dict.fromkeys(warnings))
 
 
-def segments_of(member: Member, text: Any) -> list[Segment]:
-    """The segments of a document, as the member's config says.
+def segments_of(member: Member, text: Any) -> Iterator[Segment]:
+    """The segments of a document, as the member's config says; built one by one, as they are asked for.
 
     Raises:
         TypeError: If the text is no string.
@@ -126,11 +126,11 @@ def segments_of(member: Member, text: Any) -> list[Segment]:
     """
     config = member.config
     steps = tuple(STEPS) if config.normalization is None else tuple(config.normalization)
-    return segment_text(check_text(text), member.tokenizer, config.core_tokens, config.context_tokens, steps)
+    return iter_segments(check_text(text), member.tokenizer, config.core_tokens, config.context_tokens, steps)
 
 
-def segment_inputs(member: Member, index: int, text: Any, document_type: str | None = None) -> list[dict[str, Any]]:
-    """What a member is given of a document: one dict for each segment.
+def segment_inputs(member: Member, index: int, text: Any, document_type: str | None = None) -> Iterator[dict[str, Any]]:
+    """What a member is given of a document: one dict for each segment, built as it is asked for.
 
     Args:
         member: The member.
@@ -138,7 +138,7 @@ def segment_inputs(member: Member, index: int, text: Any, document_type: str | N
         text: The document.
         document_type: Its type, one of `features_mvh.REGISTERS`, where it is known and a feature reads it.
 
-    Returns:
+    Yields:
         Dicts of "input_ids" and "attention_mask" (1, T), "features" (1, F) where the config names some, the keys of
         `batching_mvh.HANDED_ON` with "core_ids" (core_tokens,) and "block_starts" for the second look at edges.
 
@@ -146,7 +146,7 @@ def segment_inputs(member: Member, index: int, text: Any, document_type: str | N
         TypeError: If the text is no string.
         ValueError: If it is blank or nothing readable is left of it.
     """
-    config, items = member.config, []
+    config = member.config
     segments, script = segments_of(member, text), dominant_script(text)
     for segment in segments:
         ids = torch.tensor([segment.input_ids])  # (1, T)
@@ -164,8 +164,7 @@ def segment_inputs(member: Member, index: int, text: Any, document_type: str | N
         if config.feature_names:
             features = compute_features(segment.text, config.feature_names, config.feature_data, document_type)  # (F,)
             item["features"] = torch.from_numpy(features)[None]  # (1, F)
-        items.append(item)
-    return items
+        yield item
 
 
 def refuse_idle_type(members: Sequence[Member], document_type: str | None) -> None:

@@ -15,10 +15,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import statsmodels  # noqa: F401  the corrections need it; named here so that loading from the Hub asks for it
 import torch
 from transformers import AutoModelForSequenceClassification
 from transformers.pipelines import PIPELINE_REGISTRY
@@ -40,15 +39,20 @@ from .members_mvh import (
     stale,
 )
 from .passages_mvh import edge_segments, merge_passages, refine_passages
+from .precision_mvh import chosen_precision
 from .readings_mvh import Reading, mean_document
 from .references_mvh import Document
 from .results_mvh import document_result, error_result, screen_results, settings_of
 from .second_look_mvh import look_again
 from .segmentation_mvh import Segment
 
+if (
+    TYPE_CHECKING
+):  # never runs: the corrections import it when they need it; named so that loading from the Hub asks for it
+    import statsmodels  # noqa: F401
+
 TASK = "mvh-detect"
 VERSION = "0.1.0"
-BATCH_SIZE = 16
 
 
 class MvhDetectPipeline(ChunkPipeline):
@@ -72,8 +76,8 @@ class MvhDetectPipeline(ChunkPipeline):
             segment borders. Ensembles and checkpoints with handcrafted features always use the grid.
         document_type: "academic", "reference", "news", "official", "fiction" or "informal", where it is known and the
             detector has a feature that reads it; a calibration made without types holds for texts without.
-        batch_size: Segments per batch, 16 by default.
-        precision: "float32", or "bfloat16" for autocast.
+        batch_size: Segments per batch at most; by default only their tokens are bounded, see `batching_mvh.batches`.
+        precision: "float32" (default), "bfloat16" for autocast, or "auto": bfloat16 where the device computes in it.
     """
 
     _load_tokenizer = True
@@ -92,7 +96,8 @@ class MvhDetectPipeline(ChunkPipeline):
             )
         self.calibration = None if config.calibration is None else decode_calibration(config.calibration)
         self.calibration_id = calibration_id(config)
-        self.fingerprint = self.model.fingerprint()
+        first = self.members[0]  # hashing all weights takes a while: a single detector is its own member
+        self.fingerprint = first.fingerprint if first.model is self.model else self.model.fingerprint()
 
     def _sanitize_parameters(self, **options: Any) -> tuple[dict, dict, dict]:
         given = check_options(options)
@@ -104,22 +109,26 @@ class MvhDetectPipeline(ChunkPipeline):
 
     def segments(self, text: Any) -> list[Segment]:
         """The segments of a document, of an ensemble those of its first member: see `members_mvh.segments_of`."""
-        return segments_of(self.members[0], text)
+        return list(segments_of(self.members[0], text))
 
     def preprocess(self, input_: Any, document_type: str | None = None) -> Iterator[dict[str, Any]]:
         """Yield one dict for each segment of each member, see `members_mvh.segment_inputs`, and `is_last`."""
-        items = [
+        items = (
             item
             for index, member in enumerate(self.members)
             for item in segment_inputs(member, index, input_, document_type)
-        ]
-        for position, item in enumerate(items, 1):
-            yield {**item, "is_last": position == len(items)}
+        )
+        held = next(items)  # a text has a segment, or has raised an error
+        for item in items:
+            yield {**held, "is_last": False}
+            held = item
+        yield {**held, "is_last": True}
 
     def _forward(self, input_tensors: dict[str, Any], precision: str = "float32") -> dict[str, Any]:
         """Score a batch of one member: adds "margins", float32 of shape (B,), and hands all but the inputs through."""
         model = self.members[input_tensors.get("member", 0)].model
         names = [name for name in INPUTS if name in input_tensors]
+        precision = chosen_precision(precision, self.device.type)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
             logits = model(**{name: input_tensors[name] for name in names}).logits.float()  # (B, 2)
         rest = {key: value for key, value in input_tensors.items() if key not in names}
@@ -173,7 +182,7 @@ class MvhDetectPipeline(ChunkPipeline):
     ) -> Any:
         """Detect: one text -> one result; a list or tuple -> a list; another iterable -> an iterator in the same order.
 
-        Under the task name "text-classification" one text gives a list of one result, as that task's users expect.
+        Under the task name "text-classification" one text gives a list of one result.
 
         Raises:
             TypeError: If the input is no text and no collection of texts, or an option is unknown.
@@ -184,9 +193,8 @@ class MvhDetectPipeline(ChunkPipeline):
         before, forward_options, post_options = self._sanitize_parameters(**options)
         before = {**self._preprocess_params, **before}
         refuse_idle_type(self.members, before.get("document_type"))
-        given = batch_size if batch_size is not None else self._batch_size
         work: dict[str, Any] = {
-            "batch_size": check_batch_size(BATCH_SIZE if given is None else given),
+            "batch_size": check_batch_size(self._batch_size if batch_size is None else batch_size),
             "before": before,
             "forward_options": {**self._forward_params, **forward_options},
             "post_options": {**self._postprocess_params, **post_options},
@@ -198,14 +206,14 @@ class MvhDetectPipeline(ChunkPipeline):
         return list(results) if isinstance(inputs, (list, tuple)) else results
 
     def readings(
-        self, texts: Any, batch_size: int = BATCH_SIZE, precision: str = "float32"
+        self, texts: Any, batch_size: int | None = None, precision: str = "float32"
     ) -> Iterator[list[Reading] | Exception]:
         """Scores without a decision, for calibrating: what each member makes of each text.
 
         Args:
             texts: A list, column or iterable of texts.
-            batch_size: Segments per batch.
-            precision: "float32" or "bfloat16".
+            batch_size: Segments per batch at most.
+            precision: As for the call.
 
         Yields:
             In input order, for each text one reading of each member, or the exception that the text met.
@@ -216,7 +224,7 @@ class MvhDetectPipeline(ChunkPipeline):
             yield scored if isinstance(scored, Exception) else readings_of(scored)
 
     def margins(
-        self, texts: Any, batch_size: int = BATCH_SIZE, precision: str = "float32"
+        self, texts: Any, batch_size: int | None = None, precision: str = "float32"
     ) -> Iterator[tuple[Document, list[tuple[int, int]]] | Exception]:
         """As `readings`, combined: for each text `(Document, [(start, end), ...])`, or the exception that it met."""
         for item in self.readings(texts, batch_size, precision):
@@ -249,12 +257,12 @@ class MvhDetectPipeline(ChunkPipeline):
             yield result
 
     def _scored(
-        self, texts: Iterator[Any], record_errors: bool, batch_size: int, before: dict, forward_options: dict
+        self, texts: Iterator[Any], record_errors: bool, batch_size: int | None, before: dict, forward_options: dict
     ) -> Iterator[Prepared]:
         """Scored segments of each text in input order: see `batching_mvh.score_documents`."""
 
-        def prepare(text: Any) -> list[dict[str, Any]]:
-            return list(self.preprocess(text, **before))
+        def prepare(text: Any) -> Iterator[dict[str, Any]]:
+            return self.preprocess(text, **before)
 
         def score(batch: list[dict[str, Any]]) -> dict[str, Any]:
             return self.forward(collate(batch, self.members[batch[0]["member"]].pad_id), **forward_options)

@@ -38,9 +38,11 @@ def look_again(
     prefix, suffix = (torch.tensor(ids, dtype=torch.long) for ids in special_token_ids(tokenizer))
 
     def margins(windows: list[tuple[int, int]]) -> np.ndarray:
-        rows = [torch.cat([prefix, *blocks[begin:end], suffix])[None] for begin, end in windows]
-        items = [{"input_ids": row, "attention_mask": torch.ones_like(row)} for row in rows]
-        scored = [score(items[at : at + WINDOWS_PER_BATCH]) for at in range(0, len(items), WINDOWS_PER_BATCH)]
+        scored = []
+        for at in range(0, len(windows), WINDOWS_PER_BATCH):
+            shared = windows[at : at + WINDOWS_PER_BATCH]
+            rows = [torch.cat([prefix, *blocks[begin:end], suffix])[None] for begin, end in shared]
+            scored.append(score([{"input_ids": row, "attention_mask": torch.ones_like(row)} for row in rows]))
         return torch.cat(scored).double().numpy()
 
     wanted = [block for index in segments for block in range(first[index], first[index + 1])]

@@ -1,0 +1,98 @@
+"""How a benchmark measures: variants in interleaved rounds, medians with their spread, the machine beside them.
+
+Times of a shared machine swing several-fold within minutes, so variants take turns (each once per round, in an order that
+rotates), and what is reported are medians and ratios of medians of the same rounds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mvh.export import provenance
+
+MATRIX = 2048  # side of the matrices whose product is the peak
+QUICK = "**A quick run: it shows that the code runs, and no figure of it means anything.**"
+
+
+def interleave(variants: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Run each variant once per round after one round that does not count.
+
+    Args:
+        variants: What to time, by name.
+        rounds: Rounds that count, at least 1.
+
+    Returns:
+        Seconds of each round, by name.
+    """
+    names = list(variants)
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(rounds + 1):
+        shift = turn % len(names)
+        for name in names[shift:] + names[:shift]:
+            begin = time.perf_counter()
+            variants[name]()
+            if turn:
+                seconds[name].append(time.perf_counter() - begin)
+    return seconds
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Median, least and most."""
+    return {"median": float(np.median(values)), "least": min(values), "most": max(values)}
+
+
+def multiply(dtype: torch.dtype) -> Callable[[], torch.Tensor]:
+    """One product of two square matrices of MATRIX rows: 2 MATRIX^3 floating-point operations."""
+    a, b = (torch.randn(MATRIX, MATRIX, generator=torch.Generator().manual_seed(i)).to(dtype) for i in (0, 1))
+    return lambda: torch.mm(a, b)
+
+
+def peak(seconds: list[float]) -> float:
+    """FLOP/s of `multiply` in its best round."""
+    return 2 * MATRIX**3 / min(seconds)
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores, threads, versions and commit."""
+    name = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        lines = information.read_text(encoding="utf-8").splitlines()
+        name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"processor": name, "capability": capability, "cores": os.cpu_count(), "load_before": load, **provenance()}
+
+
+def heading(title: str, report: Mapping[str, Any]) -> list[str]:
+    """First lines of a page: the command, the machine, and whether the run was a quick one."""
+    about = report["machine"]
+    versions = ", ".join(f"{name} {number}" for name, number in about["versions"].items())
+    lines = [f"# {title}", "", f"`{report['command']}`", ""]
+    lines += [
+        f"{about['processor']}, {about['cores']} cores, {about['threads']} threads, {about['capability']}, load "
+        f"{about['load_before']} before the run; {versions}; commit {(about['commit'] or 'unknown')[:12]}"
+        f"{' with changes beyond it' if about['uncommitted_changes'] else ''}.",
+        "",
+    ]
+    return lines + ([QUICK, ""] if report["quick"] else [])
+
+
+def write(report: Mapping[str, Any], page: list[str], out: Path | None) -> None:
+    """Print the page; with `out` write the report there and the page beside it, as .md."""
+    text = "\n".join(page).rstrip() + "\n"
+    sys.stdout.write(text)
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        out.with_suffix(".md").write_text(text, encoding="utf-8")

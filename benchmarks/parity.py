@@ -1,0 +1,109 @@
+"""Do verdicts change in bfloat16? The same documents in float32 and bfloat16, verdict by verdict.
+
+    python -m mvh.benchmarks.parity --model checkpoints/mvh-mini-en --texts texts.jsonl --out results/parity.json [--quick]
+
+Reported: the share of documents with the same label, of segments with the same label, and the largest and mean shift of
+document p-values, segment p-values and margins. A detector is calibrated in float32; bfloat16 may stand in for it where at
+least AGREEMENT of the verdicts stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mvh.benchmarks.measuring import heading, machine, write
+from mvh.benchmarks.samples import mixed, read_sentences
+from mvh.detector import SHIPPED
+from mvh.experiments.decision_page import table
+from mvh.opening import open_folder
+from mvh.pipeline_mvh import MvhDetectPipeline
+from mvh.precision_mvh import has_bfloat16
+
+AGREEMENT = 0.995
+
+
+def compare(exact: Sequence[dict[str, Any]], fast: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """How far results in one number type are from those in another, for the same texts.
+
+    Raises:
+        ValueError: If nothing could be judged.
+    """
+    pairs = [(a, b) for a, b in zip(exact, fast, strict=True) if "error" not in a and "error" not in b]
+    if not pairs:
+        raise ValueError(f"Of {len(exact)} documents none could be judged, so there is nothing to compare.")
+    segments = [both for a, b in pairs for both in zip(a["segments"], b["segments"], strict=True)]
+    report: dict[str, Any] = {
+        "documents": len(pairs),
+        "same_label": float(np.mean([a["label"] == b["label"] for a, b in pairs])),
+        "segments": len(segments),
+        "same_segment_label": float(np.mean([a["label"] == b["label"] for a, b in segments])),
+        "shifts": {},
+    }
+    kinds = {
+        "document p-value": [(a["p_value"], b["p_value"]) for a, b in pairs if a["p_value"] is not None],
+        "segment p-value": [(a["p_value"], b["p_value"]) for a, b in segments],
+        "segment margin": [(a["margin"], b["margin"]) for a, b in segments],
+    }
+    for name, values in kinds.items():
+        if values:
+            shift = np.abs(np.subtract(*np.array(values).T))
+            report["shifts"][name] = {"largest": float(shift.max()), "mean": float(shift.mean())}
+    report["enough"] = report["same_label"] >= AGREEMENT
+    return report
+
+
+def page(report: dict[str, Any]) -> list[str]:
+    """The report as lines of Markdown."""
+    lines = heading("Verdicts in bfloat16 and in float32", report)
+    if not report["native"]:
+        lines += ["This processor only imitates bfloat16: the figures hold, but it would be slow here.", ""]
+    lines += [
+        f"Model {report['model']}: {report['same_label']:.2%} of {report['documents']} documents have the same label "
+        f"({AGREEMENT:.1%} asked for: {'yes' if report['enough'] else 'no'}), {report['same_segment_label']:.2%} of "
+        f"{report['segments']} segments.",
+        "",
+    ]
+    rows = [[name, shift["largest"], shift["mean"]] for name, shift in report["shifts"].items()]
+    return lines + table(["shift of", "largest", "mean"], rows)
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measure, print the page and write it where --out says."""
+    parser = argparse.ArgumentParser(
+        prog="python -m mvh.benchmarks.parity", description=(__doc__ or "").split("\n\n")[0]
+    )
+    parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint folder (default: the shipped one)")
+    parser.add_argument("--texts", type=Path, nargs="*", help='JSONL files, whose "text" fields are the documents')
+    parser.add_argument("--limit", type=int, help="documents of each file")
+    parser.add_argument("--quick", action="store_true", help="a few made documents")
+    parser.add_argument("--out", type=Path, help="JSON file; the page lies beside it")
+    args = parser.parse_args(argv)
+    texts: list[str] = []
+    for file in args.texts or []:
+        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        texts += [json.loads(line)["text"] for line in lines[: args.limit]]
+    if args.quick or not texts:
+        texts = mixed(read_sentences(), 6 if args.quick else 200, 30, 300 if args.quick else 3_000)
+    model, tokenizer = open_folder(args.model)
+    detect = MvhDetectPipeline(model=model, tokenizer=tokenizer, device="cpu")
+    report: dict[str, Any] = {
+        "command": " ".join(["python -m mvh.benchmarks.parity", *(sys.argv[1:] if argv is None else argv)]),
+        "quick": args.quick,
+        "machine": machine(),
+        "model": args.model.name,
+        "native": has_bfloat16("cpu"),
+        **compare(*(detect(texts, precision=precision, edges="grid") for precision in ("float32", "bfloat16"))),
+    }
+    write(report, page(report), args.out)
+    return report
+
+
+if __name__ == "__main__":
+    main()

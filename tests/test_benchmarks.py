@@ -1,0 +1,110 @@
+"""The benchmarks: fair rounds, honest counts of work, rivals that do the same job; figures are not tested."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from mvh.benchmarks import detect as detecting
+from mvh.benchmarks import measuring, memory, parity, samples, work
+from mvh.benchmarks.rivals import chunk_ids, missing_for_onnx, stock
+
+from .conftest import TINY, make_text
+
+
+@pytest.fixture(scope="module")
+def loaded(detector):
+    return detecting.load(detector, None)
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory):
+    file = tmp_path_factory.mktemp("texts") / "texts.jsonl"
+    rows = [{"text": make_text(label, 60, seed)} for label in (0, 1) for seed in range(5)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return file
+
+
+def test_variants_take_turns():
+    order = []
+    tasks = {name: lambda name=name: order.append(name) for name in "abc"}
+    seconds = measuring.interleave(tasks, 2)
+    assert "".join(order) == "abcbcacab", "each once per round, nobody always first"
+    assert {name: len(values) for name, values in seconds.items()} == dict.fromkeys("abc", 2)
+    assert measuring.spread([3.0, 1.0, 2.0]) == {"median": 2.0, "least": 1.0, "most": 3.0}
+
+
+def test_work_is_that_of_the_matrix_products(loaded):
+    """Linear layers 2 (4 H^2 + 2 H I) per token and layer, attention 4 T^2 H per layer, and the head."""
+    fit = work.work_per_length(loaded.model)
+    hidden, inner, layers = TINY["hidden_size"], TINY["intermediate_size"], TINY["num_hidden_layers"]
+    linear, attention = 2 * layers * (4 * hidden**2 + 2 * hidden * inner), 4 * layers * hidden
+    assert fit[0] == pytest.approx(attention) and fit[1] == pytest.approx(linear)
+    assert work.useful_work(fit, [10, 20]) == pytest.approx(500 * attention + 30 * linear + 2 * fit[2])
+
+
+def test_documents_have_the_lengths_asked_for(texts):
+    sentences = samples.read_sentences(texts)
+    documents = samples.mixed(sentences, 5, 10, 160)
+    assert sorted(len(document.split()) for document in documents) == [10, 20, 40, 80, 160]
+    assert documents == samples.mixed(sentences, 5, 10, 160) and samples.read_sentences()
+    empty = texts.with_name("empty.jsonl")
+    empty.write_text("", encoding="utf-8")
+    with pytest.raises(ValueError, match="0 texts and no sentence"):
+        samples.read_sentences(empty)
+
+
+@pytest.mark.parametrize("by_length", [False, True])
+def test_the_stock_pipeline_scores_the_same_chunks(loaded, by_length):
+    """On text that decoding gives back unchanged, its margins are ours: the rivals do the same job."""
+    texts = [make_text(label, words, seed=words).lower() for label in (0, 1) for words in (8, 50, 120)]
+    texts = [loaded.tokenizer.decode(loaded.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    ours = detecting.mvh_margins(loaded, texts, "float32")
+    for text, mine, other in zip(texts, ours, stock(loaded, by_length)(texts), strict=True):
+        assert len(mine) == len(other) == len(chunk_ids(text, loaded.tokenizer, loaded.model.config))
+        assert np.allclose(mine, other, atol=1e-3)
+
+
+def test_detect_writes_what_it_measured(detector, texts, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(measuring, "MATRIX", 64)
+    out = tmp_path / "speed.json"
+    report = detecting.main(["--model", str(detector), "--texts", str(texts), "--quick", "--out", str(out)])
+    assert json.loads(out.read_text(encoding="utf-8")) == report
+    page = out.with_suffix(".md").read_text(encoding="utf-8")
+    assert page == capsys.readouterr().out and measuring.QUICK in page
+    rows = {row["way"]: row for row in report["sets"]["mixed"]["rows"]}
+    assert rows[detecting.FIRST]["times_as_fast"] == 1 and rows[detecting.EXACT]["same_label"] == 1
+    assert bool(missing_for_onnx()) == any("ONNX" in sentence for sentence in report["missing"])
+
+
+def test_parity_counts_what_changed(loaded, detector, texts, tmp_path):
+    report = parity.main(["--model", str(detector), "--texts", str(texts), "--out", str(tmp_path / "parity.json")])
+    assert report["documents"] == 10 and report["shifts"]["segment margin"]["largest"] > 0
+    results = loaded([make_text(1, 40, seed=1)] * 2)
+    flipped = [results[0], {**results[1], "label": "human" if results[1]["label"] != "human" else "machine"}]
+    found = parity.compare(results, flipped)
+    assert found["same_label"] == 0.5 and not found["enough"] and found["shifts"]["document p-value"]["largest"] == 0
+    with pytest.raises(ValueError, match="Of 1 documents none"):
+        parity.compare([{"error": {}}], [{"error": {}}])
+
+
+def test_mdeberta_shape_reads_and_scores(loaded, detector, monkeypatch):
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    monkeypatch.setattr(detecting, "MDEBERTA", detecting.MDEBERTA | small)
+    shaped = detecting.load(detector, "mdeberta")
+    assert shaped.model.config.backbone_config.model_type == "deberta-v2"
+    assert np.isfinite(detecting.mvh_margins(shaped, [make_text(0, 50, seed=1)], "float32")[0]).all()
+    assert (work.work_per_length(shaped.model)[:2] > 0).all() and torch.is_grad_enabled()
+
+
+@pytest.mark.skipif(not memory.STATUS.exists(), reason="the kernel tells of no peak here")
+def test_memory_of_a_text_and_a_stream(detector, texts):
+    words = [sys.executable, "-m", "mvh.benchmarks.memory", "--model", str(detector), "--texts", str(texts)]
+    for case in (["text", "20000"], ["stream", "700"]):
+        done = subprocess.run([*words, "--case", *case], capture_output=True, text=True, check=True)
+        row = json.loads(done.stdout)
+        assert 0 <= row["above_mb"] < 500
+    assert row["in_order"] and row["read_before_first"] < 700
