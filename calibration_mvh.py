@@ -134,7 +134,8 @@ def decode_calibration(packed: Mapping[str, Any]) -> Calibration:
 
     Raises:
         ValueError: If the calibration is damaged: missing parts, wrong sizes, scores that are not finite, constant or too
-            many, groups that no document has, or an id that is not its contents'.
+            many, p-values smaller than its documents can give, groups that overlap or that no document has, or an id that
+            is not its contents'.
     """
     try:
         if packed["version"] != VERSION:
@@ -143,25 +144,33 @@ def decode_calibration(packed: Mapping[str, Any]) -> Calibration:
             )
         if not isinstance(packed["about"], Mapping):
             raise ValueError(f"The calibration's 'about' must be a mapping, not {type(packed['about']).__name__}.")
-        groups = [Group(str(g["script"]), int(g["low"]), g["high"] and int(g["high"])) for g in packed["groups"]]
+        groups = _unpack_groups(packed["groups"])
+        scripts = {
+            script: _whole(count, f"documents of script {script}", 1) for script, count in packed["scripts"].items()
+        }
+        if len(scripts) > MAX_CALIBRATION_VALUES:
+            raise ValueError(f"The calibration names {len(scripts)} scripts; at most {MAX_CALIBRATION_VALUES} can be.")
+        segment = _segment_references(packed["segment"], list(scripts))
         whole = packed["document"]
         statistics, human_simes = _unpack(whole["scores"], "<f4"), _unpack(whole["simes"], "<f4")
         group = _unpack(whole["group"], "<i2").astype(int)
         _check_documents(statistics, human_simes, group, len(groups))
+        _check_simes(human_simes, segment)
+        shortest = _whole(whole["shortest_tokens"], "shortest_tokens", 0)
         by_group = _by_group(human_simes, group, len(groups))
         calibration = Calibration(
-            segment=_segment_references(packed["segment"], list(packed["scripts"])),
+            segment=segment,
             document=_by_group(statistics, group, len(groups)),
             simes={key: reference.scores for key, reference in by_group.items()},
             groups=groups,
-            scripts={str(script): int(count) for script, count in packed["scripts"].items()},
+            scripts=scripts,
             documents=len(statistics),
             segment_documents=len(_unpack(packed["segment"]["script"], "<u2")),
             statistic=known("statistic", whole["statistic"], STATISTICS),
-            tellable_tokens=int(whole["tellable_tokens"]),
-            tellable_alpha=float(whole["tellable_alpha"]),
-            shortest_tokens=int(whole["shortest_tokens"]),
-            longest_tokens=int(whole["longest_tokens"]),
+            tellable_tokens=_whole(whole["tellable_tokens"], "tellable_tokens", 0),
+            tellable_alpha=_level(whole["tellable_alpha"]),
+            shortest_tokens=shortest,
+            longest_tokens=_whole(whole["longest_tokens"], "longest_tokens", shortest),
         )
     except (KeyError, TypeError, AttributeError, binascii.Error) as error:
         raise ValueError(f"The calibration in the config is damaged: {type(error).__name__} {error}.") from error
@@ -199,13 +208,14 @@ def _segment_references(part: Mapping[str, Any], scripts: Sequence[str]) -> dict
         )
     if script.max() >= len(scripts):
         raise ValueError(f"The segment calibration names script {script.max()} of {len(scripts)}.")
+    minimum = _whole(part["minimum"], "minimum", 1)
     weights = 1.0 / np.bincount(owner)[owner]  # (n,)
     order = np.argsort(scores, kind="stable")
     references = {}
     rest = np.ones(len(script), dtype=bool)  # documents without a reference of their own
     for index, name in enumerate(scripts):
         mine = script == index  # (K,)
-        if mine.sum() >= int(part["minimum"]):
+        if mine.sum() >= minimum:
             chosen = order[mine[owner[order]]]
             references[name] = Reference(scores[chosen], weights[chosen], int(mine.sum()))
             rest &= ~mine
@@ -253,13 +263,53 @@ def _check_documents(statistics: np.ndarray, human_simes: np.ndarray, group: np.
         raise ValueError(f"Group {missing[0]} of {groups} has no document in the document calibration.")
 
 
+def _check_simes(human_simes: np.ndarray, segment: Mapping[str, Reference]) -> None:
+    """No segment p-value, and so no Simes p-value, lies below 1 / (K + 1): one that does could only keep texts unflagged."""
+    most = max(reference.documents for reference in segment.values())
+    if human_simes.min() < (1.0 - 1e-6) / (most + 1):  # it travelled as float32
+        raise ValueError(
+            f"The document calibration holds a Simes p-value of {human_simes.min():.3g}, and {most} documents give none "
+            f"below {1 / (most + 1):.3g}."
+        )
+
+
+def _unpack_groups(packed: Sequence[Mapping[str, Any]]) -> list[Group]:
+    """The groups, in order of script and length, none of which overlaps another: a document belongs to one."""
+    if len(packed) > MAX_CALIBRATION_VALUES:
+        raise ValueError(f"The calibration names {len(packed)} groups; at most {MAX_CALIBRATION_VALUES} can be.")
+    groups = []
+    for part in packed:
+        low, high = _whole(part["low"], "low of a group", 1), part["high"]
+        groups.append(Group(str(part["script"]), low, None if high is None else _whole(high, "high of a group", low)))
+    for one, other in zip(groups, groups[1:], strict=False):
+        if (one.script, one.high or float("inf")) >= (other.script, other.low):
+            raise ValueError(f"The calibration's groups overlap or are out of order: {one.name!r} and {other.name!r}.")
+    return groups
+
+
+def _whole(value: Any, name: str, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"The calibration's {name} must be a whole number from {least}, got {value!r:.60}.")
+    return value
+
+
+def _level(value: Any) -> float:
+    if not isinstance(value, (int, float)) or not 0.0 < value < 1.0:
+        raise ValueError(f"The calibration's tellable_alpha must lie between 0 and 1, got {value!r:.60}.")
+    return float(value)
+
+
 def _pack(values: np.ndarray, dtype: str) -> str:
     return base64.b64encode(np.asarray(values).astype(dtype).tobytes()).decode("ascii")
 
 
 def _unpack(text: str, dtype: str) -> np.ndarray:
-    raw = base64.b64decode(text, validate=True)
     size = np.dtype(dtype).itemsize
+    if len(text) > (most := 4 * (MAX_CALIBRATION_VALUES * size // 3 + 1)):
+        raise ValueError(
+            f"A part of the calibration has {len(text)} characters; its {MAX_CALIBRATION_VALUES} values at most have {most}."
+        )
+    raw = base64.b64decode(text, validate=True)
     if len(raw) % size:
         raise ValueError(f"The calibration in the config is damaged: {len(raw)} bytes are no whole number of values.")
     values = np.frombuffer(raw, dtype=dtype)

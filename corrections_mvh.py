@@ -11,6 +11,7 @@ dependence inside it (split conformal on the document's Simes statistic); for mi
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -118,12 +119,12 @@ def documents_needed(m: int, alpha: float, correction: str, human_simes: np.ndar
     Simes p-values of all but alpha of the human documents: an estimate, as those would change with K too.
     """
     if correction == "calibrated" and human_simes is not None:
-        rank = int(np.floor(alpha * (len(human_simes) + 1) + 1e-9))
+        rank = min(int(np.floor(alpha * (len(human_simes) + 1) + 1e-9)), len(human_simes))
         if rank > 0:
             return int(np.floor(m / human_simes[rank - 1] * (1.0 + 1e-5)))
     harmonic = float(np.sum(1.0 / np.arange(1, m + 1)))
     penalty = {"none": 1.0, "calibrated": 1.0, "by": m * harmonic}.get(correction, float(m))
-    return int(np.ceil(penalty / alpha - 1.0 - 1e-9))
+    return int(min(np.ceil(penalty / alpha - 1.0 - 1e-9), sys.maxsize))  # infinite at the smallest alphas
 
 
 def known(name: str, value: str, choices: object) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 P_VALUES = ("conformal", "softmax")
+SMALLEST = float(np.finfo(np.float64).tiny)  # a p-value is never 0, also where float64 has run out of digits
 
 
 def softmax_p_values(margins: np.ndarray) -> np.ndarray:
@@ -20,9 +21,9 @@ def softmax_p_values(margins: np.ndarray) -> np.ndarray:
         margins: Logit margins, shape (m,).
 
     Returns:
-        Values in (0, 1), shape (m,).
+        Values in (0, 1], shape (m,).
     """
-    return sigmoid(-np.asarray(margins, dtype=np.float64))
+    return np.maximum(sigmoid(-np.asarray(margins, dtype=np.float64)), SMALLEST)
 
 
 def conformal_p_values(margins: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -69,7 +70,8 @@ def with_confidence(p_values: np.ndarray, documents: int, confidence: float) -> 
     from scipy.special import betaincinv  # ships with statsmodels; imported on use, as importing it takes time
 
     reached = np.round(np.asarray(p_values, dtype=np.float64) * (documents + 1) - 1)  # (m,)
-    bound = betaincinv(reached + 1, np.maximum(documents - reached, 1), confidence)
+    # below 1e-9 SciPy returns NaN at last; a higher confidence is the safe side
+    bound = betaincinv(reached + 1, np.maximum(documents - reached, 1), max(confidence, 1e-9))
     return np.where(reached >= documents, 1.0, bound)
 
 
@@ -77,7 +79,7 @@ def false_alarm_interval(documents: int, alpha: float, level: float = 0.9) -> tu
     """Where the realised false-alarm rate of "p <= alpha" lies, given one calibration set of n documents.
 
     It is distributed as Beta(l, n + 1 - l) with l = floor((n + 1) alpha) for scores without ties (Vovk 2012); (0, 0)
-    where l = 0: nothing can be flagged.
+    where l = 0: nothing can be flagged; (1, 1) where l = n + 1: everything is.
 
     Returns:
         The central interval that holds the rate in a share `level` of calibration draws.
@@ -87,6 +89,8 @@ def false_alarm_interval(documents: int, alpha: float, level: float = 0.9) -> tu
     rank = int(np.floor((documents + 1) * alpha + 1e-9))
     if rank == 0:
         return 0.0, 0.0
+    if rank > documents:
+        return 1.0, 1.0
     low, high = (1 - level) / 2, (1 + level) / 2
     return tuple(float(betaincinv(rank, documents + 1 - rank, q)) for q in (low, high))  # type: ignore[return-value]
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import torch
 import yaml
@@ -196,6 +198,32 @@ class MvhTrainingArguments(TrainingArguments):
         super().__post_init__()
 
 
+def refuse_other_type(path: str, key: str, value: Any, hint: Any) -> None:
+    """Check a value of a recipe against its field's type; texts that spell a number, as YAML reads 1e-4, are taken.
+
+    Raises:
+        ValueError: If a field of one value, or of a list of one kind of values, is given something else.
+    """
+    kinds = [part for part in (get_args(hint) if isinstance(hint, UnionType) or get_origin(hint) is Union else (hint,))]
+    if get_origin(kinds[0]) is list and isinstance(value, list):
+        for one in value:
+            refuse_other_type(path, key, one, get_args(kinds[0])[0])
+        return
+    plain = [get_origin(kind) or kind for kind in kinds]
+    if not set(plain) <= {bool, int, float, str, list, NoneType}:
+        return
+    fits = type(value) in plain or (type(value) is int and float in plain) or (type(value) is str and plain[0] is list)
+    if isinstance(value, str) and plain[0] in (int, float):
+        try:
+            plain[0](value)
+            fits = True
+        except ValueError:
+            fits = False
+    if not fits:
+        wanted = " or ".join("nothing" if kind is NoneType else kind.__name__ for kind in plain)
+        raise ValueError(f"The recipe {path} gives {key} the value {value!r}, and it must be {wanted}.")
+
+
 def parse_recipe(argv: list[str]) -> tuple[ModelArguments, DataArguments, MvhTrainingArguments]:
     """Recipe file first, then `--field value` overrides; without a file all fields come from the command line.
 
@@ -204,9 +232,14 @@ def parse_recipe(argv: list[str]) -> tuple[ModelArguments, DataArguments, MvhTra
             a data file nor a dataset folder is given.
     """
     parser = HfArgumentParser((ModelArguments, DataArguments, MvhTrainingArguments))
-    known = {f.name for kind in (ModelArguments, DataArguments, MvhTrainingArguments) for f in fields(kind) if f.init}
+    kinds = (ModelArguments, DataArguments, MvhTrainingArguments)
+    known = {f.name for kind in kinds for f in fields(kind) if f.init}
+    types = {name: hint for kind in kinds for name, hint in get_type_hints(kind).items()}
     if argv and not argv[0].startswith("-"):
-        recipe = yaml.safe_load(Path(argv[0]).read_text(encoding="utf-8"))
+        try:
+            recipe = yaml.safe_load(Path(argv[0]).read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ValueError(f"The recipe {argv[0]} is no YAML: {' '.join(str(error).split())}.") from error
         if not isinstance(recipe, dict):
             raise ValueError(f"The recipe {argv[0]} must be a mapping of fields, not {type(recipe).__name__}.")
         for key, value in recipe.items():
@@ -214,6 +247,7 @@ def parse_recipe(argv: list[str]) -> tuple[ModelArguments, DataArguments, MvhTra
                 near = difflib.get_close_matches(str(key), known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else "."
                 raise ValueError(f"The recipe {argv[0]} names the field {key!r}, which does not exist{hint}")
+            refuse_other_type(argv[0], key, value, types[key])
             parser.set_defaults(**{key: value})
         argv = argv[1:]
     model_args, data_args, args = parser.parse_args_into_dataclasses(argv)

@@ -211,12 +211,15 @@ def _groups(inverse: np.ndarray) -> list[np.ndarray]:
 
 def last_checkpoint(output_dir: str) -> str | None:
     """The last whole Trainer checkpoint of a killed run, or None; one killed while it was written is passed over."""
-    whole = [path.parent for path in Path(output_dir).glob("checkpoint-*/trainer_state.json")]  # written last
-    if not whole:
-        return None
-    last = max(whole, key=lambda folder: int(folder.name.split("-")[1]))
-    logger.info(f"Going on from {last}.")
-    return str(last)
+    folders = sorted(Path(output_dir).glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1]))
+    for folder in reversed(folders):
+        try:  # written last, and in place: a kill leaves none of it or half
+            json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            continue
+        logger.info(f"Going on from {folder}.")
+        return str(folder)
+    return None
 
 
 # fields that may change between a killed run and the one that goes on: they do not touch the weights

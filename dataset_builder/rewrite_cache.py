@@ -51,5 +51,5 @@ class RewriteCache:
     def _sentences(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, UnicodeEncodeError) as error:  # the last: a lone surrogate
             raise ValueError(f"The file of finished rewrites {self.path} cannot be used: {error}.") from error

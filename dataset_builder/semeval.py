@@ -197,5 +197,8 @@ def _identifier(row: dict[str, Any], field: str) -> str:
 
 def _short(value: object, limit: int = 60) -> str:
     """The value as a sentence may quote it: JSON where it is JSON, at most `limit` characters."""
-    shown = str(value) if isinstance(value, Exception) else json.dumps(value)
+    try:
+        shown = str(value) if isinstance(value, Exception) else json.dumps(value)
+    except RecursionError:  # writing takes a little more depth than reading did
+        shown = f"a {type(value).__name__} nested too deep to be shown"
     return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"

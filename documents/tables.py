@@ -81,6 +81,20 @@ def _text(value: Any, number: int) -> tuple[str | None, str | None]:
     return value, None
 
 
+class _Rows:
+    """A file for `csv.writer` whose rows end as those of the table do.
+
+    The writer quotes a line break in a cell only if it is one of its own line ends, so it is left with both.
+    """
+
+    def __init__(self, file: TextIO, end: str) -> None:
+        self.file, self.end = file, end
+
+    def write(self, row: str) -> int:
+        """Write one row."""
+        return self.file.write(row.removesuffix("\r\n") + self.end)
+
+
 class CsvTable:
     """Comma, semicolon or tab separated values with a header."""
 
@@ -122,7 +136,7 @@ class CsvTable:
     def start(self, out: Path) -> None:
         """See `Table`."""
         self.file = out.open("w", encoding="utf-8", newline="")
-        self.writer = csv.writer(self.file, delimiter=self.delimiter, lineterminator=self.end)
+        self.writer = csv.writer(_Rows(self.file, self.end), delimiter=self.delimiter, lineterminator="\r\n")
         self.writer.writerow([*self.header, *names_beside(self.header).values()])
 
     def write(self, row: Row, added: dict[str, Any]) -> None:
@@ -218,12 +232,17 @@ class ParquetTable:
 
     def rows(self) -> Iterator[Row]:
         """See `Table`."""
+        import pyarrow as pa
+
         number = 0
-        for batch in self.file.iter_batches(batch_size=256):
-            for index, value in enumerate(batch.column(self.column)):
-                number += 1
-                text, problem = _text(value.as_py(), number)
-                yield Row(number, (batch, index), text, problem)
+        try:
+            for batch in self.file.iter_batches(batch_size=256):
+                for index, value in enumerate(batch.column(self.column)):
+                    number += 1
+                    text, problem = _text(value.as_py(), number)
+                    yield Row(number, (batch, index), text, problem)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"is damaged after row {number} ({str(error).splitlines()[0]}).") from error
 
     def start(self, out: Path) -> None:
         """See `Table`."""
