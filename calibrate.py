@@ -1,7 +1,7 @@
 """Held-out human documents -> the same checkpoint with a calibration: what its p-values are measured against.
 
-    python -m mvh.calibrate --model runs/mini/model --dataset runs/data --out checkpoints/mvh-mini-en
-    python -m mvh.calibrate --model CKPT --human MY_FOLDER_OR_FILE --out CKPT2
+    mvh calibrate --model runs/mini/model --dataset runs/data --out checkpoints/mvh-mini-en
+    mvh calibrate --model CKPT --human MY_FOLDER_OR_FILE --out CKPT2
 
 With `--dataset` the human documents of the roles calibration_segments and calibration_documents are used, and the
 choosing role says from which length on the detector can tell; with `--human` (a folder of documents, JSON Lines, CSV) a
@@ -13,7 +13,6 @@ version and the weights' fingerprint go into the config.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import logging
@@ -43,6 +42,7 @@ from mvh.readings_mvh import Reading, human_scale, mean_document
 from mvh.references_mvh import Calibration, Document
 from mvh.seen import refuse_seen, write_seen
 from mvh.statistics_mvh import document_margin
+from mvh.usage import documented
 from mvh.voting_mvh import document_p_value
 
 logger = logging.getLogger("mvh.calibrate")
@@ -108,15 +108,18 @@ def calibrate(
         owner["calibration"] = pack(segments, documents, short, said | at_work, older, alpha, statistic)
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(checkpoint, part)
-    for file in Path(__file__).parent.glob(
-        "*_mvh.py"
-    ):  # the code that made the scores, whatever the checkpoint came with
-        shutil.copy(file, part / file.name)
-    (part / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    write_seen(part, [*segment_texts, *document_texts], use="calibration")
-    write_card(part)
-    return put_in_place(part, out)
+    try:
+        shutil.copytree(checkpoint, part)
+        # the code that made the scores, whatever the checkpoint came with
+        for file in Path(__file__).parent.glob("*_mvh.py"):
+            shutil.copy(file, part / file.name)
+        (part / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_seen(part, [*segment_texts, *document_texts], use="calibration")
+        write_card(part)
+        return put_in_place(part, out)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)  # a full disk is not made fuller
+        raise
 
 
 def pack(
@@ -198,7 +201,7 @@ def draw(texts: list[str], most: int, seed: int) -> list[str]:
 
 def main(argv: list[str] | None = None) -> None:
     """Command line: see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="mvh calibrate", description=__doc__.split("\n")[0])
+    parser = documented("mvh calibrate", __doc__)
     parser.add_argument("--model", type=Path, required=True, help="folder of the checkpoint")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--dataset", type=Path, help="folder made by mvh.dataset_builder")
@@ -206,7 +209,9 @@ def main(argv: list[str] | None = None) -> None:
         "--human", type=Path, help="human documents: a folder of txt, md, html, pdf, docx, odt; .jsonl or .csv"
     )
     parser.add_argument("--body-only", action="store_true", help="leave out headings, running heads, references, code")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder to write; a checkpoint of that name is replaced"
+    )
     parser.add_argument("--statistic", help="document statistic (default: the checkpoint's)")
     parser.add_argument("--least", type=int, default=LEAST, help=f"own documents needed (default: {LEAST})")
     parser.add_argument("--most", type=int, default=1200, help="documents per side at most (default: 1200)")

@@ -10,7 +10,6 @@ margins are compared by rank, p-values on the log scale, where 1 stands for a fa
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import shlex
@@ -27,13 +26,14 @@ from scipy.stats import binomtest, spearmanr
 from tqdm import tqdm
 from transformers.utils import logging
 
-from mvh.card import HUB_NAME
 from mvh.compare_page import SIDES, markdown
 from mvh.dataset_builder.semeval import read_semeval
 from mvh.dataset_builder.texts import read_own_rows
 from mvh.metrics import DECISIONS, HUMAN, MACHINE, auroc, recall
 from mvh.metrics import false_positive_rate as fpr
+from mvh.opening import refuse_unknown
 from mvh.score import documents_of, open_checkpoint
+from mvh.usage import documented
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 QUOTED = 80  # characters of a text that the page shows
@@ -225,10 +225,7 @@ def quoted(text: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line: see the module's docstring. A fault is a ValueError or OSError whose sentence says it."""
-    words, _, guide = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="mvh compare", description=words, epilog=guide, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = documented("mvh compare", __doc__)
     parser.add_argument("first", metavar="CKPT1", help="checkpoint folder or Hub name")
     parser.add_argument("second", metavar="CKPT2", help="checkpoint folder or Hub name")
     parser.add_argument("data", type=Path, metavar="DATA", help="JSONL, CSV, folder of texts, or dataset folder")
@@ -240,8 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     logging.disable_progress_bar()  # of loading weights: seconds at most
     for checkpoint in (args.first, args.second):
-        if not Path(checkpoint).is_dir() and not HUB_NAME.fullmatch(checkpoint):
-            raise ValueError(f"There is no checkpoint folder {checkpoint}, and it is no USER/NAME of the Hub either.")
+        refuse_unknown(checkpoint)
     rows = read_data(args.data, args.limit)
     sides = []
     for checkpoint in (args.first, args.second):

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from transformers import pipeline
-
-from mvh.pipeline_mvh import TASK, MvhDetectPipeline
+from mvh.opening import open_pipeline
+from mvh.pipeline_mvh import MvhDetectPipeline
 from mvh.report import ReportDocument, render_cell
 
 SHIPPED = Path(__file__).parent / "checkpoints" / "mvh-mini-en"
@@ -116,16 +115,14 @@ def load_detector(model: str | Path | None = None, *, trust_remote_code: bool = 
         **options: Handed to `transformers.pipeline`, e.g. `device`, `revision`, or the pipeline's own such as `alpha`.
 
     Raises:
-        ValueError: If no model is named and none was shipped with this installation, or there is no folder of that name
-            and it is no name of the Hub.
+        ValueError: If no model is named and none was shipped with this installation, there is no folder of that name and
+            it is no name of the Hub, or what is there is no detector or damaged.
     """
     if model is None:
         if not SHIPPED.is_dir():
             raise ValueError(f"Name a model: this installation of mvh came without the detector {SHIPPED.name}.")
         model = SHIPPED
-    if not Path(model).is_dir() and (str(model).count("/") != 1 or str(model).startswith((".", "/", "~"))):
-        raise ValueError(f"There is no checkpoint folder {model}, and it is no USER/NAME of the Hub either.")
-    loaded: Any = pipeline(TASK, model=str(model), trust_remote_code=trust_remote_code, **options)  # type: ignore[call-overload]  # our own task
+    loaded = open_pipeline(model, trust_remote_code=trust_remote_code, **options)
     return Detector(loaded, str(model), {"trust_remote_code": trust_remote_code, **options})
 
 

@@ -1,7 +1,7 @@
 """Several checkpoints -> one folder that is a detector: an ensemble of different backbones, tokenizers and segments.
 
-    python -m mvh.ensemble CKPT1 CKPT2 ... --out FOLDER [--combine mean_p] [--name NAME]
-    python -m mvh.calibrate --model FOLDER --human MY_TEXTS --out CALIBRATED
+    mvh ensemble CKPT1 CKPT2 ... --out FOLDER [--combine mean_p] [--name NAME]
+    mvh calibrate --model FOLDER --human MY_TEXTS --out CALIBRATED
 
 Members are folders or Hub names and must agree on the labels. `--combine` names what is made of their words: "mean_score"
 (default) averages their margins on a common scale, "mean_margin" averages them as they are; both want a calibration of
@@ -11,7 +11,6 @@ docs/ensembles.md says which to choose; the folder's layout stands in `ensemble_
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import shutil
@@ -36,6 +35,7 @@ from mvh.pipeline_mvh import MvhDetectPipeline
 from mvh.readings_mvh import human_scale
 from mvh.references_mvh import Calibration
 from mvh.seen import USES, read_seen, write_hashes
+from mvh.usage import documented
 
 logger = logging.getLogger("mvh.ensemble")
 
@@ -166,7 +166,7 @@ def _calibration(config: dict[str, Any]) -> Calibration | None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line: see the module's docstring. Exit status 0, or 1 with a sentence where no ensemble can be made."""
-    parser = argparse.ArgumentParser(prog="mvh ensemble", description=__doc__.split("\n")[0])
+    parser = documented("mvh ensemble", __doc__)
     parser.add_argument("checkpoints", nargs="+", metavar="CKPT", help="checkpoint folder or Hub name")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--combine", choices=COMBINATIONS, default="mean_score", help="default: mean_score")

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import mmap
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
 from huggingface_hub import get_token
 
-PATHS = re.compile(  # absolute paths of usual homes and work folders, paths out of the folder, Windows homes
-    rb"(?<![\w.:/~-])/(?:home|Users|root|tmp|mnt|media|srv|work|workspace|scratch|content|kaggle|private|var|opt|data)"
-    rb"/[\w.-]+|(?<![\w./])\.\./[\w.-]+|(?<![A-Za-z])[A-Za-z]:\\{1,2}Users\\{1,2}[\w.-]+|\bfile://\S+"
+PATHS = re.compile(  # absolute paths of usual homes and work folders, paths out of the folder, Windows drives
+    rb"(?<![\w.:/~-])/(?:home|Users|root|tmp|mnt|media|srv|work|workspace|scratch|content|kaggle|private|var|opt|data|projects?|gpfs|"
+    rb"lustre|nfs|scratch\d*|cluster|storage|Volumes)/[\w.-]+|(?<![\w./])\.\./[\w.-]+"
+    rb"|(?<![A-Za-z])[A-Za-z]:\\{1,2}[\w.-]+\\{1,2}[\w.-]+|\bfile://\S+"
 )
 TOKENS = re.compile(  # Hugging Face, GitHub, OpenAI and the like, AWS, Slack; keys in PEM
     rb"\b(?:hf|api_org)_[A-Za-z0-9]{30,}|\bgh[opsu]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bsk-[A-Za-z0-9_-]{32,}"
@@ -93,6 +95,6 @@ def refuse_unfilled(card: Path) -> None:
 
 def _own_words() -> list[tuple[bytes, str]]:
     """Strings of this machine that no file may hold, whatever its kind."""
-    home = str(Path.home())
-    own = [(f"{home}/".encode() if len(home) > 1 else b"", "a path of this machine")]
+    places = {str(Path.home()), str(Path.cwd()), str(Path(__file__).resolve().parent), tempfile.gettempdir()}
+    own = [(f"{place}/".encode(), "a path of this machine") for place in sorted(places) if len(place) > 1]
     return [*own, ((get_token() or "").encode(), "your access token")]

@@ -1,4 +1,8 @@
-"""A checkpoint folder -> its model and tokenizer under today's code, whether it holds one detector or an ensemble."""
+"""Opening a checkpoint, whether it holds one detector or an ensemble; what is wrong with it is one sentence.
+
+`open_pipeline` gives the pipeline with the code that came with the checkpoint, `open_folder` model and tokenizer under
+today's code.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +11,26 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import snapshot_download
-from transformers import AutoTokenizer, PreTrainedModel
+from safetensors import SafetensorError
+from transformers import AutoTokenizer, PreTrainedModel, pipeline
+from transformers.utils import cached_file
 
 from mvh.card import HUB_NAME
 from mvh.ensemble_mvh import MvhEnsembleForSequenceClassification
 from mvh.modeling_mvh import MvhForSequenceClassification
+from mvh.pipeline_mvh import TASK
 
 MODELS: dict[str, type[PreTrainedModel]] = {
     "mvh": MvhForSequenceClassification,
     "mvh-ensemble": MvhEnsembleForSequenceClassification,
 }
+FROM_HUB = ("revision", "token", "cache_dir")  # options of a pipeline that say which config.json is meant
+
+
+def refuse_unknown(name: str | Path) -> None:
+    """Raise a ValueError if there is no folder of that name and the name is none of the Hub's."""
+    if not Path(name).is_dir() and not HUB_NAME.fullmatch(str(name)):
+        raise ValueError(f"There is no checkpoint folder {name}, and it is no USER/NAME of the Hub either.")
 
 
 def local_folder(name: str | Path) -> Path:
@@ -25,11 +39,64 @@ def local_folder(name: str | Path) -> Path:
     Raises:
         ValueError: If there is no such folder and the name is none of the Hub's.
     """
-    if Path(name).is_dir():
-        return Path(name)
-    if not HUB_NAME.fullmatch(str(name)):
-        raise ValueError(f"There is no checkpoint folder {name}, and it is no USER/NAME of the Hub either.")
-    return Path(snapshot_download(str(name)))
+    refuse_unknown(name)
+    return Path(name) if Path(name).is_dir() else Path(snapshot_download(str(name)))
+
+
+def open_pipeline(name: str | Path, **options: Any) -> Any:
+    """The pipeline of a checkpoint, with the code that came with it.
+
+    Args:
+        name: Checkpoint folder or Hub name.
+        **options: Handed to `transformers.pipeline`.
+
+    Raises:
+        ValueError: If there is no such checkpoint, it is no detector, or a part of it is missing or damaged.
+    """
+    refuse_unknown(name)
+    try:
+        refuse_other(str(name), {key: options[key] for key in FROM_HUB if key in options})
+        if Path(name).is_dir() and not any(Path(name).glob("*.safetensors")):
+            raise ValueError(f"{name} has no weights: there is no model.safetensors.")
+        return pipeline(TASK, model=str(name), **options)  # type: ignore[call-overload]  # our own task
+    except SafetensorError as error:
+        raise ValueError(f"The weights in {name} are damaged or truncated ({error}).") from error
+    except ValueError as error:
+        raise ValueError(first_line(error)) from error
+    except ImportError as error:
+        raise ValueError(f"{name} needs a package that is not installed: {first_line(error)}") from error
+    except Exception as error:  # its code and transformers raise whatever a damaged file leads them to
+        kind = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
+        raise ValueError(f"{name} cannot be opened: {kind}{first_line(error)}") from error
+
+
+def refuse_other(name: str, where: dict[str, Any]) -> None:
+    """Raise a ValueError if the config.json of a folder or of a repository on the Hub is not a detector's."""
+    config = read_json(
+        Path(name) if Path(name).is_dir() else Path(str(cached_file(name, "config.json", **where))).parent
+    )
+    kind, tasks = (config.get(key) if isinstance(config, dict) else None for key in ("model_type", "custom_pipelines"))
+    if kind not in MODELS and TASK not in (tasks or {}):
+        raise ValueError(f"{name} is no detector of mvh: its config.json names no pipeline.")
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without what follows: advice, and other errors with their tracebacks."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def read_json(folder: Path) -> Any:
+    """What the config.json of a folder holds, whatever it is.
+
+    Raises:
+        ValueError: If there is none or it cannot be read.
+    """
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{folder} is no checkpoint folder: it has no config.json.") from None
+    except ValueError as error:
+        raise ValueError(f"{folder}/config.json is damaged: {error}.") from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -38,12 +105,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: If there is none, it cannot be read, or it is not one of ours.
     """
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{folder} is no checkpoint folder: it has no config.json.") from None
-    except ValueError as error:
-        raise ValueError(f"{folder}/config.json is damaged: {error}.") from error
+    config = read_json(folder)
     if not isinstance(config, dict) or config.get("model_type") not in MODELS:
         kind = config.get("model_type") if isinstance(config, dict) else type(config).__name__
         raise ValueError(f"{folder} holds a model of type {kind!r} and no detector of mvh.")
@@ -59,11 +121,13 @@ def open_folder(folder: Path) -> tuple[Any, Any]:
     kind = MODELS[read_config(folder)["model_type"]]
     try:
         model = kind.from_pretrained(folder, use_safetensors=True)
+    except SafetensorError as error:
+        raise ValueError(f"The weights in {folder} are damaged or truncated ({error}).") from error
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from error
-    except Exception as error:  # a truncated file raises the Rust library's own kind of error
+    except Exception as error:  # a damaged file may lead transformers to any
         raise ValueError(f"The weights of {folder} cannot be read: {type(error).__name__}: {error}") from error
     try:
         return model, AutoTokenizer.from_pretrained(folder, config=model.config)
-    except Exception as error:  # as above
+    except Exception as error:  # the same, and the Rust library's own kind
         raise ValueError(f"The tokenizer of {folder} cannot be read: {type(error).__name__}: {error}") from error

@@ -53,9 +53,9 @@ def fresh_verdicts(folder: Path, texts: Sequence[str]) -> list[dict[str, Any]]:
     Raises:
         ValueError: If the folder does not load or answer there.
     """
-    hidden = ("PYTHONPATH", "HF_TOKEN", "HF_ENDPOINT", "HUGGING_FACE_HUB_TOKEN")
+    hidden = ("PYTHONPATH", "TRANSFORMERS_CACHE", "HF_", "HUGGING_FACE_")  # beginnings of names
     with tempfile.TemporaryDirectory(prefix="mvh-fresh-") as home:
-        environment = {key: value for key, value in os.environ.items() if key not in hidden}
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
         environment |= {
             "HF_HOME": home,
             "HF_HUB_OFFLINE": "1",

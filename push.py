@@ -10,7 +10,6 @@ give the verdicts that the checkpoint gives here; and it is searched for local p
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import shutil
@@ -30,6 +29,7 @@ from mvh.hub import Uploaded, check_name, logged_in, upload_folder
 from mvh.leaks import refuse_leaks
 from mvh.opening import read_config
 from mvh.proof import example_texts, prove
+from mvh.usage import documented
 
 KINDS = (".safetensors", ".json", ".npz", ".txt", ".model")  # copied as they are; code and card are made anew
 LEFT_BEHIND = re.compile(r"\.|__pycache__$|checkpoint-\d+$|runs$|logs$")  # folders and files that training leaves about
@@ -142,10 +142,7 @@ mvh detect FILE --model {repo}"""
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line: see the module's docstring. A fault is a ValueError or OSError whose sentence says it."""
-    words, _, guide = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
-        prog="mvh push", description=words, epilog=guide, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = documented("mvh push", __doc__)
     parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint folder")
     parser.add_argument("repo", metavar="USER/NAME", help="repository on the Hub; it is made if there is none")
     parser.add_argument("--private", action="store_true", help="make the repository private")

@@ -1,9 +1,9 @@
 """One detector on labelled files: predictions.jsonl, metrics.json and a small table in metrics.md.
 
-    python -m mvh.score checkpoints/mvh-mini-en --data dev.jsonl --data ood.jsonl --out runs/score_mini
-    python -m mvh.score runs/toxic_bilstm --kind bilstm --data runs/toxic --out runs/score_bilstm
-    python -m mvh.score USER/NAME --kind hub --positive-label AI --data dev.jsonl --out runs/score_other
-    python -m mvh.score checkpoints/mvh-mini-en --unlabelled test.csv --submission raid --out runs/raid
+    mvh score checkpoints/mvh-mini-en --data dev.jsonl --data ood.jsonl --out runs/score_mini
+    mvh score runs/toxic_bilstm --kind bilstm --data runs/toxic --out runs/score_bilstm
+    mvh score USER/NAME --kind hub --positive-label AI --data dev.jsonl --out runs/score_other
+    mvh score checkpoints/mvh-mini-en --unlabelled test.csv --submission raid --out runs/raid
 
 Data are SemEval-shaped JSONL files or folders made by mvh.dataset_builder, of which the documents of "test" are read.
 A saved baseline (`--kind`, see mvh.baselines.fit) has no p-values: its verdict is the sign of its margin. Whatever a
@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from tqdm import tqdm
+from transformers.utils import logging as transformers_logging
 
 from mvh.audit.statistics import count_limits, flag_counts
 from mvh.dataset_builder.semeval import read_semeval
@@ -41,6 +42,7 @@ from mvh.hub_classifier import open_hub
 from mvh.metrics import DECISIONS, HUMAN, detection_report, source_groups
 from mvh.pvalues_mvh import sigmoid
 from mvh.submissions import SUBMISSIONS, read_unlabelled, write_submissions
+from mvh.usage import documented
 
 logger = logging.getLogger(__name__)
 
@@ -63,12 +65,13 @@ def open_checkpoint(name: str, options: dict[str, Any]) -> tuple[Scorer, dict[st
         A function from texts to dicts of `margin`, `score`, `p_value`, `decision` ("human", "machine" or "uncertain"),
         `segments` (their number), `group` and `group_documents` (what the p-value was measured against), `alpha` and
         `error`, one per text in order; and what is known of the detector: its name and its calibration's id.
+
+    Raises:
+        ValueError: If there is no such checkpoint, it is no detector, or a part of it is missing or damaged.
     """
-    from transformers import pipeline
+    from mvh.opening import open_pipeline
 
-    from mvh.pipeline_mvh import TASK  # registers the task
-
-    detect: Any = pipeline(TASK, model=name, trust_remote_code=True)  # type: ignore[call-overload]  # our own task
+    detect = open_pipeline(name, trust_remote_code=True)
     config = detect.model.config
     names = {config.id2label[0]: "human", config.id2label[1]: "machine"}
     given = {key: value for key, value in options.items() if value is not None}
@@ -245,7 +248,7 @@ def decimals(value: float | None) -> str:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m mvh.score", description="Score labelled files with one detector.")
+    parser = documented("mvh score", __doc__)
     parser.add_argument("detector", help="checkpoint folder or Hub name, or folder of a saved baseline")
     parser.add_argument(
         "--data", type=Path, default=[], action="append", help="JSONL file or dataset folder; may be repeated"
@@ -271,6 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Score every file, write the three outputs, return the content of metrics.json."""
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    transformers_logging.disable_progress_bar()  # of loading weights: seconds at most
     files = [*options.data, *options.unlabelled]
     names = [path.stem if path.is_file() else path.name for path in files]  # submissions are named by the stem
     if not files:

@@ -1,6 +1,6 @@
 """Which texts a checkpoint has learnt from: hashes beside the weights, so that nobody is tested on what it knows.
 
-    python -m mvh.seen runs/mini/model --dataset runs/data
+    mvh seen runs/mini/model --dataset runs/data
 
 A checkpoint folder carries `training_texts.npz` (the roles train and choose of its dataset) and, once calibrated,
 `calibration_texts.npz`: sorted uint64 hashes under the key "hashes". The hash is the first 8 bytes of
@@ -10,7 +10,6 @@ A checkpoint folder carries `training_texts.npz` (the roles train and choose of 
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 import zipfile
@@ -23,6 +22,7 @@ from tqdm import tqdm
 
 from mvh.dataset_builder.build import fingerprint
 from mvh.normalization_mvh import normalize
+from mvh.usage import documented
 
 logger = logging.getLogger("mvh.seen")
 
@@ -139,8 +139,8 @@ def _file(folder: Path, use: str) -> Path:
 
 def main(argv: Sequence[str] | None = None) -> Path:
     """Command line: see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="mvh seen", description=__doc__.split("\n")[0])
-    parser.add_argument("checkpoint", type=Path)
+    parser = documented("mvh seen", __doc__)
+    parser.add_argument("checkpoint", type=Path, metavar="CKPT", help="checkpoint folder")
     parser.add_argument("--dataset", type=Path, required=True, help="folder made by mvh.dataset_builder")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

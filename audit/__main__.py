@@ -1,6 +1,6 @@
 """A detector on one's own texts: the false-alarm rate it really has there, with intervals, beside the one it promises.
 
-    python -m mvh.audit --model checkpoints/mvh-mini-en --human my_texts/ --machine generated.jsonl --out runs/audit
+    mvh audit --model checkpoints/mvh-mini-en --human my_texts/ --machine generated.jsonl --out runs/audit
 
 Texts come as `dataset_builder.texts` reads them: a folder of documents (txt, md, html, pdf, docx, odt), a .jsonl or a .csv.
 They must have served neither training nor calibration (`seen.py` knows), and at least 200 distinct human ones are needed.
@@ -10,7 +10,6 @@ where matplotlib is installed, audit.png.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import shlex
@@ -30,6 +29,7 @@ from mvh.export import provenance
 from mvh.metrics import HUMAN, MACHINE, UNCERTAIN
 from mvh.scripts_mvh import dominant_script
 from mvh.seen import refuse_seen, text_hashes
+from mvh.usage import documented
 
 logger = logging.getLogger("mvh.audit")
 
@@ -165,7 +165,7 @@ def audit(
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Command line: see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="mvh audit", description=__doc__.split("\n")[0])
+    parser = documented("mvh audit", __doc__)
     parser.add_argument("--model", required=True, help="checkpoint folder or Hub name")
     parser.add_argument("--human", type=Path, required=True, help="folder of documents, .jsonl or .csv of human texts")
     parser.add_argument("--machine", type=Path, help="the same of machine texts")

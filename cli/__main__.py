@@ -5,6 +5,7 @@ mvh COMMAND ...        python -m mvh.cli COMMAND ...        mvh COMMAND --help
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -115,6 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] == "help":
         words = [*words[1:], "--help"]
+    logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)  # its retries; the sentence follows
     try:
         app(words, prog_name="mvh")
     except SystemExit as ended:  # what typer and argparse end with, after they have said why

@@ -14,11 +14,13 @@ from typing import Annotated, Any
 
 import typer
 
-from mvh.cli.faults import FAILED, INTERRUPTED, OK, failed
+from mvh.cli.faults import FAILED, INTERRUPTED, OK, failed, sentence
 from mvh.cli.run import Request, Run
 from mvh.cli.words import plain
 from mvh.corrections_mvh import CORRECTIONS
 from mvh.documents.files import ADDRESS, Found, find_files
+from mvh.documents.target import target
+from mvh.report.words import counted
 from mvh.voting_mvh import VOTES
 
 GUIDE = """
@@ -95,7 +97,7 @@ BatchSize = Annotated[int | None, option(WORK, "Segments per batch.", min=1, met
 Precision = Annotated[str | None, choice(("float32", "bfloat16"), "bfloat16 is faster where the CPU has it.", WORK)]
 
 
-@app.command(help=GUIDE)
+@app.command()
 def command(
     context: typer.Context,
     files: Files = None,
@@ -142,9 +144,12 @@ def check(asked: Request) -> None:
     for option, path in (("--html", asked.html), ("--out", asked.out)):
         if path is None:
             continue
-        folder = path.absolute().parent
-        if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-            why = f"{path} cannot be written: its folder must exist and be writable, and it must be no folder."
+        try:
+            folder = target(path).parent
+        except OSError as error:
+            raise typer.BadParameter(sentence(error), param_hint=option) from error
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            why = f"{path} cannot be written: its folder must exist and be writable."
             raise typer.BadParameter(why, param_hint=option)
 
 
@@ -181,7 +186,8 @@ def detect(asked: Request) -> int:
                 run.table(table)
     except KeyboardInterrupt:
         status = INTERRUPTED
-        print(f"\nInterrupted; {run.finished} documents were finished.", file=sys.stderr)
+        finished = f"{counted(run.finished, 'document')} {'was' if run.finished == 1 else 'were'}"
+        print(f"\nInterrupted; {finished} finished.", file=sys.stderr)
     except (ValueError, OSError) as error:
         status = failed(error)
     try:
@@ -190,23 +196,28 @@ def detect(asked: Request) -> int:
     except (ValueError, OSError) as error:
         status = status or failed(error)
     if run.failures and run.finished + run.failures > 1:
-        print(f"{run.failures} of the documents could not be judged.", file=sys.stderr)
+        print(f"{run.failures:,} of the documents could not be judged.", file=sys.stderr)
     return status if status is not None else FAILED if run.failures else OK
 
 
-def main(argv: Sequence[str] | None = None, prog: str = "mvh detect", examples: Sequence[Path] = ()) -> int:
+def main(
+    argv: Sequence[str] | None = None, prog: str = "mvh detect", examples: Sequence[Path] = (), guide: str = GUIDE
+) -> int:
     """Command line: see the module's docstring.
 
     Args:
         argv: The words after the command; those of the process by default.
         prog: What the command is called.
         examples: Files to judge where none is named.
+        guide: What `--help` says of the command.
 
     Returns:
         Exit status: 0 all was read, 1 something failed, 2 wrong usage, 130 interrupted.
     """
     try:
-        app(list(sys.argv[1:] if argv is None else argv), prog_name=prog, obj=examples)
+        asked = typer.main.get_command(app)
+        asked.help = guide.strip()
+        asked(list(sys.argv[1:] if argv is None else argv), prog_name=prog, obj=examples)
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else OK
     return OK

@@ -14,15 +14,15 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 
-from mvh.cli.faults import sentence
 from mvh.cli.terminal import progress, progress_console, show
-from mvh.cli.words import plain
+from mvh.cli.words import held_sentence, plain, read_rows
 from mvh.documents.blocks import Extracted
 from mvh.documents.body import Body, body_of
 from mvh.documents.files import Found
-from mvh.documents.reader import Reader
+from mvh.documents.reader import Reader, check_file
 from mvh.documents.tables import Row, added_columns, open_table, part_of
-from mvh.report.words import NO_PROOF, Terms, batch_sentences, shared_terms, terms
+from mvh.documents.target import target
+from mvh.report.words import NO_PROOF, Terms, batch_sentences, counted, shared_terms, terms
 
 HEAVY = ("segments", "passages", "warnings")  # of a result: not kept when it is printed
 
@@ -60,21 +60,27 @@ class Run:
     def __init__(self, detect: Any, asked: Request) -> None:
         self.detect = detect
         self.asked, self.failures, self.finished, self.written = asked, 0, 0, 0
-        self.slim: list[dict[str, Any]] = []  # what judging documents together needs of each
+        self.slim: list[dict[str, Any]] = []  # what judging documents together needs of each that was judged
+        self.names: list[str] = []  # theirs
         self.terms: set[Terms] = set()  # what the results' classes are called
         self.kept: list[tuple[str, Extracted, dict[str, Any]]] = []  # whole results, where a report is asked for
+        self.unread: list[tuple[str, str]] = []  # files that could not be read, and why
         self.console = Console(width=None if os.isatty(1) else 120, highlight=False)
         self.watched = progress_console(self.console, asked.json)
 
     # --- reading ---
 
-    def fail(self, name: str, why: str) -> None:
+    def fail(self, name: str, why: str, table: bool = False) -> None:
         """Say on stderr that something was not read, and in JSON as well where that is asked for."""
         self.failures += 1
+        self.unread.append((name, why))
         print(f"{plain(name)} cannot be read: {plain(why)}", file=sys.stderr)
         if self.asked.json:
             (nothing,) = self.detect([None])  # a result without a verdict, every key there
-            print(json.dumps({"file": name, **nothing, "error": {"type": "ReadError", "message": why}}), flush=True)
+            read: dict[str, Any] = {"row": None} if table else {"read": None}
+            text = {"text": None} if self.asked.with_text else {}
+            error = {"type": "ReadError", "message": why}
+            print(json.dumps({"file": name, **nothing, **read, **text, "error": error}), flush=True)
 
     def read(self, files: Sequence[Found], reader: Reader) -> Iterator[Document]:
         """Documents of the files that can be read."""
@@ -112,10 +118,13 @@ class Run:
                 result["error"]["message"] = document.row.problem
             if document.body:
                 result = document.body.back(result)
-            self.finished += 1
-            self.failures += "error" in result
-            self.terms.add(terms(result))
-            self.slim.append({key: value for key, value in result.items() if key not in HEAVY})
+            if "error" in result:
+                self.failures += 1
+            else:
+                self.finished += 1
+                self.terms.add(terms(result))
+                self.slim.append({key: value for key, value in result.items() if key not in HEAVY})
+                self.names.append(f"{document.name} row {document.row.number}" if document.row else document.name)
             yield document, result
 
     # --- what comes out ---
@@ -137,13 +146,18 @@ class Run:
     def table(self, found: Found) -> None:
         """Judge the rows of a table and write it with the columns added."""
         out = self.asked.out or found.path.with_name(f"{found.path.stem}.mvh{found.path.suffix}")
-        part, failed = part_of(out), self.failures
+        real = target(out)
+        part, failed = part_of(real), self.failures
         self.written = 0
         with ExitStack() as stack:
             try:
+                check_file(found.path)
                 table = open_table(found.path, self.asked.text_column)
-            except (ValueError, OSError) as error:
-                self.fail(found.name, sentence(error))
+            except OSError as error:
+                self.fail(found.name, f"{error.strerror or error}.", table=True)
+                return
+            except ValueError as error:
+                self.fail(found.name, str(error), table=True)
                 return
             stack.callback(self._say_part, part)
             stack.callback(table.close)
@@ -159,37 +173,45 @@ class Run:
                         if self.asked.json:
                             print(json.dumps({"file": found.name, "row": document.row.number, **result}), flush=True)
                 table.close()
-                part.replace(out)
+                part.replace(real)
             except BrokenPipeError:
                 raise
             except OSError as error:  # a full disk does not say which file it was
                 raise OSError(error.errno, error.strerror, error.filename or str(part)) from error
             except ValueError as error:  # the table is damaged further down
-                self.fail(found.name, str(error))
+                self.fail(found.name, str(error), table=True)
                 return
             stack.pop_all()
         bad = self.failures - failed
-        said = f" ({bad} of them without a text; the column 'error' says why)" if bad else ""
-        print(f"{plain(found.name)}: {self.written} rows judged{said}; see {out}.", file=sys.stderr)
+        said = f", {counted(bad, 'row')} not (the column 'error' says why)" if bad else ""
+        print(f"{plain(found.name)}: {counted(self.written - bad, 'row')} judged{said}; see {out}.", file=sys.stderr)
 
     def _say_part(self, part: Path) -> None:
         if part.exists():
-            print(f"The {self.written} rows that were finished are in {part}.", file=sys.stderr)
+            rows = "row that was finished is" if self.written == 1 else f"{self.written:,} rows that were finished are"
+            print(f"The {rows} in {part}.", file=sys.stderr)
 
     def report(self) -> None:
         """Write the report of what was judged."""
         if not self.asked.html:
             return
-        if not self.kept:
-            print("No report was written: nothing could be judged.", file=sys.stderr)
+        if not self.kept and not self.unread:
+            print("No report was written: no document was reached.", file=sys.stderr)
             return
         from mvh.report import ReportDocument, write_report
 
         documents = [
-            ReportDocument(name=name, text=extracted.text, result=result, pages=extracted.pages)
+            ReportDocument(
+                name,
+                extracted.text,
+                result,
+                extracted.pages,
+                extracted.notes,
+                read_rows(extracted, self.asked.body_only),
+            )
             for name, extracted, result in self.kept
         ]
-        write_report(self.asked.html, documents, self.asked.prevalence)
+        write_report(self.asked.html, documents, self.asked.prevalence, self.unread)
         print(f"The report is in {self.asked.html}.", file=sys.stderr)
 
     def close(self) -> None:
@@ -199,6 +221,11 @@ class Run:
             batch = self.detect.screen(self.slim, self.asked.judged["alpha"], self.asked.prevalence)
             unread = sum(slim["label"] in (None, "uncertain") for slim in self.slim)
             print("\n" + " ".join(batch_sentences(batch, unread, shared_terms(self.terms))), file=stream)
+            if held := batch["flagged_together"]:
+                names, p_values = zip(
+                    *((self.names[index], self.slim[index]["p_value"]) for index in held), strict=True
+                )
+                print(held_sentence(names, p_values), file=stream)
         if self.finished and not self.asked.json:
             print("\n" + NO_PROOF, file=stream)
         stream.flush()

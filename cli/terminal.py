@@ -13,7 +13,7 @@ from rich.text import Text
 
 from mvh.cli.words import place, plain, quote, read_sentence
 from mvh.documents.blocks import Extracted
-from mvh.report.words import p_text, verdict
+from mvh.report.words import counted, p_text, verdict
 
 COLOURS = {"human": "green", "machine": "red", "uncertain": "yellow"}
 MOST_PASSAGES = 20
@@ -36,10 +36,11 @@ def show(console: Console, name: str, extracted: Extracted, result: dict[str, An
     head = Text("\nstandard input" if name == "-" else f"\n{plain(name)}", style="bold")
     told = f"  {read_sentence(extracted)}, {segments} segment{'s' * (segments != 1)}"
     console.print(head + Text(told, style="not bold"), soft_wrap=True)
-    if "error" in result:
-        console.print(Text(f"  {result['error']['type']}: {result['error']['message']}", style="yellow"))
-        return
     said = verdict(result)
+    if "error" in result:
+        indented(console, Text(f"{said.headline}. {plain(said.meaning)}", style="yellow"))
+        notes(console, extracted, result)
+        return
     p_value = "" if result["p_value"] is None else f" (p {p_text(result['p_value'])}, alpha {result['alpha']:g})"
     label = Text(result["label"].upper(), style=f"bold {COLOURS.get(result['label'], 'white')}")
     indented(console, Text.assemble(label, f"  {said.headline}{p_value}."))
@@ -51,7 +52,12 @@ def show(console: Console, name: str, extracted: Extracted, result: dict[str, An
         quoted = f"“{quote(extracted.text, passage['start'], passage['end'])}”"
         indented(console, Text.assemble((where, "red"), quoted))
     if (more := len(result["passages"]) - MOST_PASSAGES) > 0:
-        indented(console, Text(f"and {more} more passages; --json and --html show all.", style="red"))
+        indented(console, Text(f"and {counted(more, 'more passage')}; --json and --html show all.", style="red"))
+    notes(console, extracted, result)
+
+
+def notes(console: Console, extracted: Extracted, result: dict[str, Any]) -> None:
+    """Print what the reader and the detector have to say of a document."""
     for note in [*extracted.notes, *result["warnings"]]:
         indented(console, Text(f"note: {plain(note)}", style="yellow"))
 

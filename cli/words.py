@@ -5,7 +5,9 @@ What a verdict means is said by `report/words.py`, for the terminal and the page
 
 from __future__ import annotations
 
+import math
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 from mvh.documents.blocks import Extracted
@@ -22,6 +24,25 @@ def read_sentence(extracted: Extracted) -> str:
         reasons = ", ".join(f"{reason} {count / total:.1%}" for reason, count in extracted.skipped.items())
         parts.append(f"{extracted.skipped_share:.1%} left out ({reasons})")
     return ", ".join(parts)
+
+
+def read_rows(extracted: Extracted, body_only: bool = False) -> list[tuple[str, str]]:
+    """What was read of a file, for the settings of a report: `ReportDocument.read`."""
+    return [("Read", read_sentence(extracted)), ("Body only", "yes" if body_only else "no")]
+
+
+def held_sentence(names: Sequence[str], p_values: Sequence[float], most: int = 20) -> str:
+    """Which documents stay flagged together, in their order: the cut-off that picks them out, and at most `most` names.
+
+    Args:
+        names: Those that stay flagged, at least one.
+        p_values: Their document p-values.
+        most: Names shown.
+    """
+    cut = math.ceil(max(p_values) * 1e6) / 1e6  # rounded up, so that all of them lie at or below it
+    more = len(names) - most
+    shown = ", ".join(map(plain, names[:most])) + (f" and {more:,} more" if more > 0 else "")
+    return f"Those with p at most {cut:g}: {shown}."
 
 
 def place(passage: dict[str, Any], extracted: Extracted | None) -> str:

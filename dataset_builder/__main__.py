@@ -1,12 +1,12 @@
 r"""Build a dataset of segments and documents from published files; measure how far annotators agree.
 
-    python -m mvh.dataset_builder semeval --train subtaskA_train_monolingual.jsonl --test subtaskA_dev_monolingual.jsonl \
+    mvh dataset semeval --train subtaskA_train_monolingual.jsonl --test subtaskA_dev_monolingual.jsonl \
         --tokenizer microsoft/mdeberta-v3-base --out data/semeval-2000 --documents 2000
-    python -m mvh.dataset_builder semeval --train subtaskA_train_monolingual.jsonl subtaskA_train_multilingual.jsonl \
+    mvh dataset semeval --train subtaskA_train_monolingual.jsonl subtaskA_train_multilingual.jsonl \
         --tokenizer microsoft/mdeberta-v3-base --out data/union-1000 --documents 1000
-    python -m mvh.dataset_builder toxic --csv labeled.csv --out data/toxic \
+    mvh dataset toxic --csv labeled.csv --out data/toxic \
         --tokenizer DeepPavlov/rubert-base-cased --core-tokens 126 --context-tokens 0
-    python -m mvh.dataset_builder agreement --votes votes.csv --published labeled.csv --out agreement.json
+    mvh dataset agreement --votes votes.csv --published labeled.csv --out agreement.json
 
 The first three make a folder. It opens with `datasets.load_dataset(folder)`, or `load_dataset(folder, "documents")` for
 the texts before segmentation; `--push-to-hub USER/NAME` uploads both. Rows that cannot be used are listed in
@@ -37,14 +37,13 @@ from mvh.dataset_builder.toxic_folder import build_toxic
 from mvh.dataset_builder.votes import read_votes
 from mvh.dataset_builder.writing import LABELS
 from mvh.normalization_mvh import OPTIONAL_STEPS, STEPS
+from mvh.usage import documented
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line: one subcommand per kind of input."""
-    top = argparse.ArgumentParser(
-        prog="python -m mvh.dataset_builder", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = top.add_subparsers(dest="command", required=True)
+    top = documented("mvh dataset", __doc__)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     semeval = commands.add_parser("semeval", help="SemEval-2024 Task 8 JSONL, or files of the same shape")
     semeval.add_argument(
         "--train",

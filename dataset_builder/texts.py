@@ -95,6 +95,9 @@ def _documents(path: Path, body_only: bool) -> Rows:
                 continue
             for note in extracted.notes:
                 logger.warning("%s: %s", name, note)
+            if not extracted.text.strip():
+                bad.append(f"{name} holds no text.")
+                continue
             yield name, {"id": name, "text": extracted.text}
     if bad:
         more = f" And {len(bad) - NAMED} more." if len(bad) > NAMED else ""

@@ -119,9 +119,10 @@ def assemble(
     scanned, said = list(scanned_pages), list(notes)
     if scanned:
         shown = ", ".join(map(str, scanned[:10])) + (" …" if len(scanned) > 10 else "")
+        images = "is an image" if len(scanned) == 1 else "are images"
         said.append(
-            f"{len(scanned)} of {page_count} pages show an image and hold no text, so they were not read (pages {shown}): "
-            "run text recognition (OCR) on the file first."
+            f"{len(scanned)} of {page_count} pages {images} without text and could not be read (page {shown}): run text "
+            "recognition (OCR) on the file first."
         )
     text = "".join(kept)
     return Extracted(text, kind, pages, page_count, scanned, dict(skipped), said)

@@ -88,7 +88,9 @@ def _folder(folder: Path, say: Callable[[str], None]) -> Iterator[Found]:
         yield Found(str(error.filename), Path(str(error.filename)), f"cannot be opened ({error.strerror}).")
     if passed:
         kinds = ", ".join(f"{number} {kind}" for kind, number in passed.most_common(5))
-        say(f"{folder}: {count} documents; {passed.total()} files of other kinds are passed over ({kinds}).")
+        documents = f"{count} document{'s' * (count != 1)}"
+        others = "1 file of another kind is" if passed.total() == 1 else f"{passed.total()} files of other kinds are"
+        say(f"{folder}: {documents}; {others} passed over ({kinds}).")
     if not count and not problems:
         yield Found(str(folder), folder, f"holds no document; documents end in {', '.join(SUFFIXES)}.")
 

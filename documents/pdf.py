@@ -141,9 +141,11 @@ def _notes(path: Path, texts: Sequence[str], broken: list[int], reordered: list[
         if b"%%EOF" not in file.read():
             notes.append("The end of the file is missing, so it may be truncated; what is left was read.")
     if broken:
-        notes.append(f"{len(broken)} pages are damaged and were not read (the first is page {broken[0]}).")
+        pages = "1 page is damaged and was" if len(broken) == 1 else f"{len(broken)} pages are damaged and were"
+        notes.append(f"{pages} not read (the first is page {broken[0]}).")
     if reordered:
-        notes.append(f"{len(reordered)} pages are written across two columns; they were put into reading order.")
+        pages = "1 page is" if len(reordered) == 1 else f"{len(reordered)} pages are"
+        notes.append(f"{pages} written across two columns; the lines were put into reading order.")
     text = "".join(texts)
     odd = len(re.findall(r"[\x01\x03-\x08\x0e-\x1f\ufffd\ue000-\uf8ff]", text))
     if odd * 10 > len(text):

@@ -22,6 +22,19 @@ from mvh.documents.limits import LIMITS, Limits
 FILES_PER_WORKER = 200  # then a fresh process: what a library leaks is given back
 
 
+def check_file(path: Path) -> None:
+    """Refuse what is no file before it is opened: a pipe would be waited for.
+
+    Raises:
+        ValueError: If it is neither a file nor a folder; the sentence begins after its name.
+        FileNotFoundError: If it is not there.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("is a folder." if path.is_dir() else "is neither a file nor a folder.")
+    if not path.exists():
+        raise FileNotFoundError(2, "There is no such file or folder", str(path))
+
+
 class Reader:
     """Reads files one after another; plain text here, everything else in a worker process that starts on use."""
 
@@ -43,10 +56,7 @@ class Reader:
             ValueError: If it cannot be read for what is in it; the sentence begins after the file's name.
             OSError: If it cannot be opened.
         """
-        if not path.is_file():
-            if path.exists():
-                raise ValueError("is neither a file nor a folder.")
-            raise FileNotFoundError(2, "There is no such file or folder", str(path))
+        check_file(path)
         if path.stat().st_size <= self.limits.file_bytes and kind_of(path) in IN_PROCESS:
             return extract(path, self.body_only, self.limits)
         return self._in_worker(path)

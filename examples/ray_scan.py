@@ -7,6 +7,7 @@ resumed here: where a run may be killed, use `mvh scan --executor ray`.
 """
 
 import argparse
+from pathlib import Path
 
 import pyarrow as pa
 import ray
@@ -35,6 +36,7 @@ parser.add_argument("--model")
 parser.add_argument("--actors", type=int, default=1)
 parser.add_argument("--gpus", type=float, default=0)
 args = parser.parse_args()
-rows = (ray.data.read_parquet if args.input.endswith(".parquet") else ray.data.read_json)(args.input)
+parquet = args.input.endswith(".parquet") or any(Path(args.input).glob("*.parquet"))
+rows = (ray.data.read_parquet if parquet else ray.data.read_json)(args.input)
 how = {"compute": ray.data.ActorPoolStrategy(size=args.actors), "batch_size": 256, "batch_format": "pyarrow"}
 rows.map_batches(Score, fn_constructor_args=(args.model,), num_gpus=args.gpus, **how).write_parquet(args.output)

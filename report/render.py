@@ -22,6 +22,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from mvh import __version__
+from mvh.documents.tables import part_of
+from mvh.documents.target import target
 from mvh.report.text import SHADES, Block, blocks, shade
 from mvh.report.words import (
     NO_PROOF,
@@ -56,12 +58,16 @@ class ReportDocument:
         text: The text that was judged.
         result: The detector's result for that text.
         pages: (page number, start, end) in characters of the text, in order; empty where there are no pages.
+        notes: Sentences about what its reader met, shown before the verdict beside the result's warnings.
+        read: (name, value) pairs on what was read of the file, shown among the settings.
     """
 
     name: str
     text: str
     result: dict[str, Any]
     pages: list[tuple[int, int, int]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    read: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -95,51 +101,65 @@ class View:
     long: bool
     map_borders: list[float]
     letter: str
+    notes: list[str]
     settings: list[tuple[str, str]]
     levels: list[str]
 
 
-def write_report(path: Path, documents: Sequence[ReportDocument], prevalence: float | None = None) -> None:
+def write_report(
+    path: Path,
+    documents: Sequence[ReportDocument],
+    prevalence: float | None = None,
+    unread: Sequence[tuple[str, str]] = (),
+) -> None:
     """Write the report of some documents as one self-contained HTML file.
 
-    The file appears whole or not at all: a full disk or an interrupt leaves what stood there before.
+    The file appears whole or not at all: a full disk or an interrupt leaves what stood there before. A link is followed.
 
     Args:
         path: Where to; its folder must exist.
-        documents: At least one.
+        documents: At least one, or none where there is something unread.
         prevalence: Share of machine documents the reader believes in, in [0, 1], for the share of innocents.
+        unread: (name, why) of files that could not be read.
 
     Raises:
         ValueError: If there is no document, a result does not belong to its text, or the prevalence is no share.
-        OSError: If the file cannot be written.
+        OSError: If the file cannot be written, or something other than a plain file is there.
     """
-    page = render(documents, prevalence, made=date.today())
-    path = Path(path)
-    unfinished = path.with_name(f"{path.name}.part")
+    page = render(documents, prevalence, made=date.today(), unread=unread)
+    real = target(Path(path))
+    part = part_of(real)
     try:
-        unfinished.write_text(page, encoding="utf-8", newline="")
-        unfinished.replace(path)
+        part.write_text(page, encoding="utf-8", newline="")
+        part.replace(real)
     except BaseException as error:
-        unfinished.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:  # a full disk does not say which file it was
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
-def render(documents: Sequence[ReportDocument], prevalence: float | None = None, made: date | None = None) -> str:
+def render(
+    documents: Sequence[ReportDocument],
+    prevalence: float | None = None,
+    made: date | None = None,
+    unread: Sequence[tuple[str, str]] = (),
+) -> str:
     """The report of some documents as the text of an HTML page; see `write_report`.
 
     Args:
-        documents: At least one.
+        documents: See `write_report`.
         prevalence: See `write_report`.
         made: The day to print on it; None prints none.
+        unread: See `write_report`.
     """
-    if not documents:
+    if not documents and not unread:
         raise ValueError("A report needs at least one document, got none.")
     views = [view(document, f"d{index}") for index, document in enumerate(documents, 1)]
     together = overview(documents, prevalence) if len(documents) > 1 else None
     words = shared_terms([one.terms for one in views])
     shown = {"cell": False, "documents": views, "together": together, "words": words, "version": __version__}
+    shown["unread"] = list(unread)
     return _environment().get_template(TEMPLATE).render(shown, made=made and made.isoformat())
 
 
@@ -151,7 +171,14 @@ def render_cell(document: ReportDocument, id: str) -> str:
         id: A word that no other fragment on the page has.
     """
     one = view(document, id, with_text=len(document.text) <= SHOWN_IN_CELL)
-    shown = {"cell": True, "documents": [one], "together": None, "words": one.terms, "version": __version__}
+    shown = {
+        "cell": True,
+        "documents": [one],
+        "together": None,
+        "words": one.terms,
+        "version": __version__,
+        "unread": [],
+    }
     return _environment().get_template(TEMPLATE).render(shown, made=None)
 
 
@@ -181,7 +208,8 @@ def view(document: ReportDocument, id: str, with_text: bool = True) -> View:
         long=len(text) > LONG,
         map_borders=borders if len(borders) <= 100 else [],
         letter=letter(result) if said.kind == "flagged" else "",
-        settings=settings(result, len(text), [("Report by mvh", __version__)]),
+        notes=document.notes,
+        settings=settings(result, len(text), [*document.read, ("Report by mvh", __version__)]),
         levels=[f"{result['alpha'] * factor:.2g}" for factor in SHADES] if passages else [],
     )
 
@@ -189,21 +217,28 @@ def view(document: ReportDocument, id: str, with_text: bool = True) -> View:
 def overview(documents: Sequence[ReportDocument], prevalence: float | None) -> dict[str, Any] | None:
     """Many documents judged together, as `MvhDetectPipeline.screen` does; None where no document has a p-value.
 
-    Documents without a p-value or a verdict count as not flagged. Where alphas differ, the smallest is used.
+    Documents without a p-value or a verdict count as not flagged, those with an error (nothing was judged) do not count.
+    Where alphas differ, the smallest is used.
+
+    Returns:
+        "sentences", "alpha", "adjusted" (a p-value in words per document) and "held" (indices of those that stay flagged).
     """
-    results = [document.result for document in documents]
+    counted_in = [index for index, document in enumerate(documents) if "error" not in document.result]
+    results = [documents[index].result for index in counted_in]
     judged = [r["p_value"] is not None and r["label"] not in (None, "uncertain") for r in results]
     alphas = [r["alpha"] for r in results if r["alpha"] is not None]
-    if not any(r["p_value"] is not None for r in results):
+    if len(results) < 2 or not any(r["p_value"] is not None for r in results):
         return None
     p_values = [r["p_value"] if known else 1.0 for r, known in zip(results, judged, strict=True)]
     smallest = [result["calibration"]["smallest_p_value"] for result in results if result["calibration"]]
     batch = screen(p_values, min(alphas), prevalence, min(smallest, default=None))
-    adjusted = [p_text(p) if known else "–" for p, known in zip(batch["adjusted_p_values"], judged, strict=True)]
+    adjusted = dict.fromkeys(range(len(documents)), "–")
+    for index, p, known in zip(counted_in, batch["adjusted_p_values"], judged, strict=True):
+        adjusted[index] = p_text(p) if known else "–"
     return {
         "sentences": batch_sentences(batch, judged.count(False), shared_terms(map(terms, results))),
         "adjusted": adjusted,
-        "held": set(batch["flagged_together"]),
+        "held": {counted_in[index] for index in batch["flagged_together"]},
         "alpha": batch["alpha"],
     }
 

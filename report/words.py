@@ -134,8 +134,7 @@ def is_flagged(result: dict[str, Any]) -> bool:
 def verdict(result: dict[str, Any]) -> Verdict:
     """The verdict of a result in words; see the module's docstring for what it may say."""
     if "error" in result:
-        error = result["error"]
-        return Verdict("error", "This document could not be judged", f"{error['message']} ({error['type']})")
+        return Verdict("error", "This document could not be judged", result["error"]["message"])
     standing_out = len(result["passages"])
     stand = f"{counted(standing_out, 'passage')} {'stands' if standing_out == 1 else 'stand'} out"
     if result["label"] == "uncertain":

@@ -17,10 +17,10 @@ import argparse
 import fcntl
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -28,20 +28,19 @@ from mvh.cli.faults import FAILED, INTERRUPTED, OK, failed
 from mvh.corrections_mvh import CORRECTIONS
 from mvh.scan.plan import PLAN, Plan, check_column, check_same, find_sources, make_plan, read_plan, write_plan
 from mvh.scan.scorer import Scorer
+from mvh.usage import documented
 from mvh.voting_mvh import VOTES
 
 LOCK = ".lock"
 FDR = 0.05  # where neither --fdr nor --alpha is given
 JUDGED = ("alpha", "correction", "vote", "confidence", "precision", "batch_size")
 EXECUTORS = ("local", "slurm", "ray")
+Number = TypeVar("Number", int, float)
 
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The parsed command line; wrong usage ends the process with status 2."""
-    words, guide = (__doc__ or "").split("\n\n", 1)
-    parser = argparse.ArgumentParser(
-        prog="mvh scan", description=words, epilog=guide, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = documented("mvh scan", __doc__)
     parser.add_argument("input", metavar="INPUT", help="file, folder, address such as s3:// or hf://, or dataset")
     parser.add_argument("output", metavar="OUTPUT", type=Path, help="folder; the same one goes on with a scan")
     parser.add_argument("--model", metavar="CKPT", help="checkpoint folder or Hub name (default: the shipped one)")
@@ -67,10 +66,10 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     runs = parser.add_argument_group("how it runs")
     runs.add_argument("--workers", type=positive, default=1, metavar="N", help="processes, jobs or tasks at a time")
     runs.add_argument(
-        "--shard-rows", type=int, metavar="N", help="rows of a shard; 0: a file is a shard, rows uncounted"
+        "--shard-rows", type=from_zero, metavar="N", help="rows of a shard; 0: a file is a shard, rows uncounted"
     )
     runs.add_argument(
-        "--gpus", type=int, default=0, metavar="N", help="GPUs of this machine; Slurm and Ray: one a worker"
+        "--gpus", type=from_zero, default=0, metavar="N", help="GPUs of this machine; Slurm and Ray: one a worker"
     )
     runs.add_argument("--executor", choices=EXECUTORS, default="local", help="this machine (default), Slurm, or Ray")
     runs.add_argument("--partition", metavar="NAME", help="of Slurm")
@@ -83,8 +82,6 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--fdr says what --keep keeps; name --keep too")
     if bad := [word for word in args.sbatch if "=" not in word]:
         parser.error(f"--sbatch takes KEY=VALUE, got {bad[0]!r}")
-    if args.shard_rows is not None and args.shard_rows < 0:
-        parser.error(f"--shard-rows must be 0 or more, got {args.shard_rows}")
     if args.shard_rows == 0 and args.limit:
         parser.error("--limit counts rows and --shard-rows 0 does not")
     return args
@@ -92,18 +89,34 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def probability(word: str) -> float:
     """A number between 0 and 1 from the command line."""
-    value = float(word)
-    if not 0.0 < value < 1.0:
+    value = _number(float, word)
+    if value is None or not 0.0 < value < 1.0:
         raise argparse.ArgumentTypeError(f"must be a number between 0 and 1, got {word}")
     return value
 
 
 def positive(word: str) -> int:
     """A whole number above 0 from the command line."""
-    value = int(word)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {word}")
+    value = _number(int, word)
+    if value is None or value < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {word}")
     return value
+
+
+def from_zero(word: str) -> int:
+    """A whole number of 0 or more from the command line."""
+    value = _number(int, word)
+    if value is None or value < 0:
+        raise argparse.ArgumentTypeError(f"must be a whole number of 0 or more, got {word}")
+    return value
+
+
+def _number(kind: Callable[[str], Number], word: str) -> Number | None:
+    """The word as a number, None where it is none."""
+    try:
+        return kind(word)
+    except ValueError:
+        return None
 
 
 def planned(args: argparse.Namespace) -> Plan:

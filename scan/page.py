@@ -77,13 +77,12 @@ def sentences(report: dict[str, Any]) -> list[str]:
             *said,
             "The detector carries no calibration: no false-alarm rate is known, and nothing can be judged together.",
         ]
-    expected, level = (
-        report["expected_false_alarms"],
-        f"(Benjamini-Hochberg at a false discovery rate of {batch['fdr']})",
-    )
+    expected = report["expected_false_alarms"]
+    digits = 0 if expected >= 10 else 2
+    level = f"(Benjamini-Hochberg at a false discovery rate of {batch['fdr']})"
     said.append(
-        f"p-values of at most alpha = {model['alpha']}: {report['flagged_alone']:,}; about {expected:,.0f} if humans had "
-        "written all."
+        f"p-values of at most alpha = {model['alpha']}: {report['flagged_alone']:,}; about {expected:,.{digits}f} if "
+        "humans had written all."
     )
     if batch["threshold"] is not None:
         said.append(

@@ -8,6 +8,7 @@ every worker busy and a kill costs a worker at most one shard.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -105,6 +106,7 @@ def find_sources(given: str, config: str | None, split: str, say: Callable[[str]
     if "://" not in given and not Path(given).exists():
         if kind_of(given) or given.count("/") > 1 or given.startswith((".", "/", "~")):  # no name of a dataset
             raise ValueError(f"There is no file or folder {given}.")
+        print(f"There is no file {given} here; asking the Hub for a dataset of that name.", file=sys.stderr)
         return [Source(given, "dataset", len(open_dataset(given, config, split)), config, split)]
     filesystem, root = fsspec.url_to_fs(given)
     if filesystem.isfile(root):

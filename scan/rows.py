@@ -132,7 +132,7 @@ def parquet_schema(name: str) -> pa.Schema:
     except Exception as error:
         if not is_damage(error):
             raise
-        raise ValueError(f"is no Parquet file ({str(error).splitlines()[0]}).") from error
+        raise ValueError(f"{PurePosixPath(name).name} is no Parquet file ({str(error).splitlines()[0]}).") from error
 
 
 def read_parquet(name: str, column: str, first: int, rows: int | None, offset: int | None) -> Iterator[Row]:

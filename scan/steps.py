@@ -165,10 +165,7 @@ def is_kept(row: dict[str, Any], threshold: float | None, keep: str) -> bool:
 def statistics(counts: Counts, fdr: float, keep: str | None) -> dict[str, Any]:
     """The content of statistics.json: what was counted and what follows from it."""
     model = counts.model or {}
-    level = fdr if fdr is not None else model.get("alpha")
-    batch = (
-        together(counts.p_values, counts.documents, level) if level is not None else {"threshold": None, "flagged": 0}
-    )
+    batch = together(counts.p_values, counts.documents, fdr)
     kept = {"human": counts.scored - batch["flagged"], "machine": batch["flagged"]}
     report = counts.to_json()
     seconds = report.pop("seconds")

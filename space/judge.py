@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
 
-from mvh.cli.words import read_sentence
+from mvh.cli.words import read_rows, read_sentence
 from mvh.documents.blocks import Extracted
 from mvh.documents.limits import MIB, Limits
 from mvh.documents.reader import Reader
@@ -137,7 +137,8 @@ def judge(detect: Any, read: Read, alpha: float | None, correction: str | None, 
     """
     name, extracted, _ = read
     result = detect_text(detect, extracted.text, alpha, correction, vote)
-    document = ReportDocument(name, extracted.text, result, extracted.pages)
+    read_of = read_rows(extracted) if read.account else []  # nothing is read of a text that was pasted
+    document = ReportDocument(name, extracted.text, result, extracted.pages, extracted.notes, read_of)
     passages = [{**span, "pages": extracted.pages_of(span["start"], span["end"])} for span in result["passages"]]
     # the same keys as a line of `mvh detect --json --with-text`
     told = {"file": name, **result, "passages": passages, "read": extracted.account(), "text": extracted.text}

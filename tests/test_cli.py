@@ -68,6 +68,15 @@ def test_a_fault_is_one_sentence_and_exit_status_1(tmp_path, capsys):
     assert said.startswith("error: ") and said.count("\n") == 1
 
 
+def test_the_help_of_demo_speaks_of_the_examples(capsys):
+    assert cli.main(["demo", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "Charles Darwin" in said and "Usage: mvh demo" in said and "thesis.pdf" not in said
+    assert cli.main(["detect", "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "thesis.pdf" in said and "Darwin" not in said
+
+
 def test_the_list_comes_without_torch():
     code = "import sys; from mvh.cli.__main__ import main; main([]); "
     code += "assert not {'torch', 'numpy', 'datasets'} & set(sys.modules)"

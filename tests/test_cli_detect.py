@@ -104,8 +104,81 @@ def test_a_folder_is_judged_together_and_bad_files_cost_themselves_only(detect, 
     status, out, err = detect(texts, "--json")
     results = lines(out)
     assert len(results) == 25 and sum("error" in result for result in results) == 3
-    assert len({frozenset(result.keys() - {"error", "read"}) for result in results}) == 1
+    assert len({frozenset(result.keys() - {"error"}) for result in results}) == 1, "read is null where nothing was"
     assert "of 22 documents" in err and "Judged" not in out
+
+
+def test_the_documents_that_stay_flagged_are_named(detect, tmp_path):
+    folder = tmp_path / "pile"
+    folder.mkdir()
+    for index in range(30):
+        (folder / f"{index:02}.txt").write_text(make_text(1, 60, seed=index))
+    status, out, _ = detect(folder, "--alpha", 0.3)
+    assert status == 0
+    ((cut, named),) = re.findall(r"Those with p at most (\S+): (.*)\n", out)
+    (held,) = re.findall(r"Judged together, (\d+) stay", out)
+    assert int(held) > 20 and named.count(".txt") == 20 and named.endswith(f" and {int(held) - 20} more.")
+    _, out, err = detect(folder, "--alpha", 0.3, "--json")
+    assert sum(result["p_value"] <= float(cut) for result in lines(out)) == int(held)
+    assert f"Those with p at most {cut}: {named}" in err
+    table = write_jsonl(tmp_path / "a.jsonl", [{"text": make_text(label, 60, seed=label)} for label in (0, 1, 1)])
+    assert re.search(
+        r"Those with p at most \S+: \S*a\.jsonl row 2, \S*a\.jsonl row 3\.", detect(table, "--alpha", 0.3)[1]
+    )
+
+
+def test_a_blank_file_is_a_sentence_and_not_a_judged_document(detect, texts):
+    (texts / "blank.txt").write_text("   ")
+    status, out, err = detect(texts / "blank.txt")
+    assert status == 1 and "This document could not be judged. The text is blank" in flowing(out)
+    assert "ValueError" not in out and "never a proof" not in out and "of the documents" not in err
+    status, out, err = detect(texts)
+    assert status == 1 and "of 2 documents" in out and "1 of the documents could not be judged" in err
+
+
+def test_a_report_tells_what_was_read_and_what_was_not(detect, texts, tmp_path):
+    page = tmp_path / "report.html"
+    (texts / "broken.pdf").write_bytes(b"%PDF-1.4 and no more")
+    (texts / "odd.txt").write_bytes("naïve ".encode("latin-1") + HUMAN.encode())
+    assert detect(texts, "--html", page, "--body-only")[0] == 1
+    said = page.read_text("utf-8")
+    assert "Not read: 1 file" in said and "no PDF reader can open it" in said and "broken.pdf" in said
+    assert f"<dt>Read</dt><dd><bdi>md, {len(MACHINE):,} characters" in said and "<dt>Body only</dt><dd><bdi>yes" in said
+    (result,) = lines(detect(texts / "odd.txt", "--json")[1])
+    assert result["read"]["notes"] and all(f"<li>{note}</li>" in said for note in result["read"]["notes"])
+    status, _, err = detect(texts / "broken.pdf", "--html", page)
+    assert status == 1 and f"The report is in {page}" in err
+    assert "Nothing could be judged" in page.read_text("utf-8") and "broken.pdf" in page.read_text("utf-8")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
+def test_what_is_no_plain_file_is_never_replaced_and_links_are_followed(detect, texts, tmp_path):
+    for name in ("pipe", "b.mvh.jsonl", "c.html.part"):
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "link").symlink_to("pipe")
+    (tmp_path / "round").symlink_to("round")
+    table, human = write_jsonl(tmp_path / "b.jsonl", [{"text": HUMAN}]), texts / "human.txt"
+    for name in ("pipe", "link", "round", "c.html"):
+        for words in ((human, "--html"), (table, "--out")):
+            status, _, err = detect(*words, tmp_path / name)
+            assert status == 2 and re.search("no plain file|leads nowhere", flowing(err)), name
+    status, _, err = detect(table)  # the name that it would choose
+    assert status == 1 and "b.mvh.jsonl: exists and is no plain file" in err
+    assert all(not (tmp_path / name).is_file() for name in ("pipe", "b.mvh.jsonl", "c.html.part"))
+    (tmp_path / "kept").mkdir()
+    for name, words in (("r.html", (human, "--html")), ("t.jsonl", (table, "--out"))):
+        (tmp_path / name).symlink_to(tmp_path / "kept" / name)
+        for _ in range(2):  # the file of the link is not there, and is
+            assert detect(*words, tmp_path / name)[0] == 0
+        assert (tmp_path / name).is_symlink() and (tmp_path / "kept" / name).stat().st_size > 100
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["r.html", "t.jsonl"]
+
+
+def test_an_absent_table_is_named_once(detect, tmp_path):
+    status, out, err = detect(tmp_path / "absent.csv", "--json")
+    assert status == 1 and err.count("absent.csv") == 1 and "There is no such file" in err
+    (result,) = lines(out)
+    assert result["row"] is None and result["error"]["type"] == "ReadError"
 
 
 def test_body_only_says_what_it_left_out(detect, tmp_path):
@@ -125,7 +198,7 @@ def test_body_only_judges_the_body_of_a_row_and_places_passages_in_the_row(detec
     write_jsonl(tmp_path / "a.jsonl", [{"text": code + MACHINE}, {"text": code}])
     status, _, err = detect(tmp_path / "a.jsonl", "--body-only")
     first, second = lines((tmp_path / "a.mvh.jsonl").read_text())
-    assert status == 1 and "1 of them without a text" in err and "blank" in second["error"]
+    assert status == 1 and "1 row judged, 1 row not" in err and "blank" in second["error"]
     assert first["label"] == "machine" and first["passages"][-1]["end"] == len(code + MACHINE)
     assert first["passages"][0]["start"] >= len(code)
 
@@ -182,7 +255,7 @@ def test_tables_get_columns(detect, tmp_path):
         writer.writerows(rows)
     names = [tmp_path / f"a.{suffix}" for suffix in ("jsonl", "parquet", "csv")]
     status, out, err = detect(*names, "--text-column", "body")
-    assert status == 1 and err.count("3 rows judged (1 of them without a text") == 3 and "of 9 documents" in out
+    assert status == 1 and err.count("2 rows judged, 1 row not (") == 3 and "of 6 documents" in out
     assert not list(tmp_path.glob("*.part"))
     for found in (
         lines((tmp_path / "a.mvh.jsonl").read_text()),
@@ -310,7 +383,7 @@ def test_ctrl_c_keeps_what_was_printed(detect, tmp_path, interruptible):
     with contextlib.redirect_stdout(InterruptedReader()) as out:
         status, _, err = detect(tmp_path, "--json", "--html", tmp_path / "report.html")
     (result,) = lines(out.getvalue())
-    assert status == 130 and "Interrupted; 1 documents were finished" in err and result["segments"]
+    assert status == 130 and "Interrupted; 1 document was finished" in err and result["segments"]
     assert "0.txt" in (tmp_path / "report.html").read_text(encoding="utf-8")
 
 

@@ -27,7 +27,7 @@ import pytest
 import yaml
 
 import mvh
-from mvh import detector
+from mvh import opening
 from mvh.cli import __main__ as cli
 
 from .conftest import make_text, write_jsonl
@@ -142,10 +142,10 @@ def run_shell(code: str, desk: Path) -> None:
 @pytest.fixture(scope="module", autouse=True)
 def loaded_once():
     """A detector that was loaded is kept: dozens of commands ask for the same one."""
-    before = detector.pipeline
-    detector.pipeline = cache(before)
+    before = opening.pipeline
+    opening.pipeline = cache(before)
     yield
-    detector.pipeline = before
+    opening.pipeline = before
 
 
 @pytest.mark.parametrize(

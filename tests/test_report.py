@@ -106,12 +106,13 @@ def hostile(word):
     """Documents with the same word everywhere where something from outside is shown."""
     text = f"{word} \n" * 12
     result = result_of(text, [(20, 320)], size=100, warnings=[word])
+    pages = [(1, 0, 200), (2, 200, len(text))]
     result["model"] = dict.fromkeys(result["model"], word)
     result["calibration"] = result["calibration"] | {"group": word}
     other = result_of(text, [(20, 320)], size=100, label=word, correction=word, vote="any", p_values=word)
     other["segments"] = [segment | {"label": word} for segment in other["segments"]]
     return [
-        ReportDocument(word, text, result, [(1, 0, 200), (2, 200, len(text))]),
+        ReportDocument(word, text, result, pages, notes=[word], read=[(word, word)]),
         ReportDocument(word, text, other),
         ReportDocument(word, word, unread(word, word)),
     ]
@@ -123,7 +124,7 @@ def test_no_text_from_outside_changes_the_page():
         evil, harmless = (Page(render([hostile(w)[number]])) for w in (EVIL, "x" * len(EVIL)))
         assert evil.shape() == harmless.shape()
         assert EVIL in evil.said
-    evil, harmless = (Page(render(hostile(word))) for word in (EVIL, "x" * len(EVIL)))
+    evil, harmless = (Page(render(hostile(word), unread=[(word, word)])) for word in (EVIL, "x" * len(EVIL)))
     assert evil.shape() == harmless.shape()
     assert "{{7*7}}" in evil.said and "49" not in evil.said
 
@@ -284,7 +285,27 @@ def test_uncertain_gives_its_reasons_before_anything_else():
 
 def test_a_document_that_could_not_be_read_is_a_sentence():
     page = Page(render([ReportDocument("a", "   ", unread())]))
-    assert "The text is blank: 3 characters and none to read. (ValueError)" in page.said and not page.text
+    assert "The text is blank: 3 characters and none to read." in page.said and not page.text
+    assert "ValueError" not in page.said
+
+
+def test_what_was_read_and_what_was_not_is_told():
+    text = make_text(1, 80, 6)
+    read = [("Read", "pdf, 2 pages, 400 characters, 12.0% left out (references 12.0%)"), ("Body only", "yes")]
+    document = ReportDocument("a.pdf", text, result_of(text, warnings=["One."]), notes=["Two."], read=read)
+    page = render([document])
+    assert "<li>Two.</li><li>One.</li>" in page and page.index("Read this first") < page.index("Two.")
+    assert all(f"<dt>{name}</dt><dd><bdi>{value}</bdi></dd>" in page for name, value in read)
+    unsure = ReportDocument("b", text, result_of(text, label="uncertain", warnings=["Short."]), notes=["Two."])
+    assert '<h3>Why there is no verdict</h3><ul class="warnings"><li>Short.</li></ul>' in render([unsure])
+    page = Page(render([document], unread=[("c.pdf", "is encrypted.")]))
+    assert "1 document" in page.said and "Not read: 1 file" in page.said and "c.pdf: is encrypted." in page.said
+    page = Page(render([], unread=[("c.pdf", "is encrypted."), ("d", "is empty.")]))
+    assert (
+        "Nothing could be judged" in page.said
+        and "Not read: 2 files" in page.said
+        and "Before you act" not in page.said
+    )
 
 
 def test_many_documents_are_judged_together():
@@ -294,12 +315,12 @@ def test_many_documents_are_judged_together():
     results.append(result_of(text, p_value=0.01, label="uncertain", warnings=["Too short."]))
     documents = [ReportDocument(f"{n}.txt", text, r) for n, r in enumerate([*results, unread()])]
     page = Page(render(documents, prevalence=0.25))
-    batch = screen([*p_values, 1.0, 1.0], 0.05, 0.25)
-    assert f"{len(batch['flagged_alone'])} of 6 documents are flagged" in page.said
-    assert "about 0.30 would be flagged all the same" in page.said
+    batch = screen([*p_values, 1.0], 0.05, 0.25)  # the last document was not judged at all
+    assert f"{len(batch['flagged_alone'])} of 5 documents are flagged" in page.said
+    assert "about 0.25 would be flagged all the same" in page.said
     assert page.said.count("· stays flagged") == len(batch["flagged_together"])
     assert f"about {in_words(batch['innocent_share'])} of those flagged one by one would be innocent" in page.said
-    assert "2 documents without a verdict count as not flagged" in page.said
+    assert "1 document without a verdict counts as not flagged" in page.said
     assert {attrs["href"] for tag, attrs in page.elements if tag == "a"} >= {f"#d{n}" for n in range(1, 7)}
 
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -164,9 +165,7 @@ def test_the_detectors_own_sentences_come_through(detect):
         judge.detect_text(detect, "Some words.", None, "magic", None)
 
 
-@pytest.mark.parametrize(
-    "error", [RuntimeError("/srv/a/secret token"), ValueError("in /srv/a/secret"), MemoryError()]
-)
+@pytest.mark.parametrize("error", [RuntimeError("/srv/a/secret token"), ValueError("in /srv/a/secret"), MemoryError()])
 def test_a_fault_of_the_program_is_a_number(error, caplog):
     def broken(text, **options):
         raise error
@@ -222,8 +221,10 @@ def test_pages_of_a_pdf_reach_the_verdict(tmp_path, detect):
     drawn.save()
     read = judge.read_upload(path)
     assert "pdf, 2 pages" in read.account
-    passages = json.loads(judge.judge(detect, read, None, None, None).json)["passages"]
+    judged = judge.judge(detect, read._replace(extracted=replace(read.extracted, notes=["A note."])), None, None, None)
+    passages = json.loads(judged.json)["passages"]
     assert passages and passages[-1]["pages"][-1] == 2
+    assert "<li>A note.</li>" in judged.report and "<dt>Read</dt><dd><bdi>pdf, 2 pages, " in judged.report
 
 
 def bomb(folder):

@@ -106,7 +106,7 @@ def test_labels_are_understood_as_files_spell_them(tmp_path, label):
         ("x.csv", b"id,text\n1,\xff\n", "is not UTF-8"),
         ("x.csv", b"text,label\na,1\n", "line 2: only human texts"),
         ("x.txt", b"good\nb\xe4d\n", r"x\.txt is not UTF-8"),
-        ("x.txt", b" \n", r"x\.txt: needs a text that is not blank"),
+        ("x.txt", b" \n", r"x\.txt holds no text"),
         ("x.docx", b"PK\x03\x04", r"x\.docx is a damaged or truncated archive"),
         ("x.xlsx", b"PK", r"texts are read from a folder, \.txt, .*\.jsonl, \.csv, and this is \.xlsx"),
     ],

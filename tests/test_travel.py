@@ -47,8 +47,10 @@ def test_floors():
     files = [path for folder in folders for path in folder.glob("*.py")]
     floor = {path.stem if path.parent == ROOT else path.parent.name: 2 for path in files}  # learning and measuring
     floor |= {path.stem: 0 for path in TRAVELLERS}
-    floor |= dict.fromkeys(("attacks", "dataset_builder", "documents", "hub", "leaks", "metrics", "mvh_metrics"), 1)
-    floor |= {"cli": 3, "scan": 3, "push": 3, "compare": 3, "space": 3, "experiments": 4}
+    floor |= dict.fromkeys(
+        ("attacks", "dataset_builder", "documents", "hub", "leaks", "metrics", "mvh_metrics", "usage"), 1
+    )
+    floor |= {"cli": 3, "scan": 3, "push": 3, "compare": 3, "space": 3, "benchmarks": 4, "experiments": 4}
     for path in files:
         room = path.stem if path.parent == ROOT else path.parent.name
         if room == "__init__":
