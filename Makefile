@@ -35,7 +35,8 @@ fix: $(READY)    ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-slow: $(READY)   ## the long proofs
+slow: $(READY)   ## the long proofs, those on Ray and Spark among them
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[engines]"
 	$(BIN)/python -m pytest -m slow
 
 # The shipped detector again, under $(RUNS): needs the development data in $(DATA); about 90 minutes on two cores.
