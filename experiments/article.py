@@ -197,7 +197,8 @@ def run_encoder(row: Row, job: Job) -> dict[str, Any]:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     calibration = decode_calibration(config["calibration"]) if config["calibration"] else None
     log = json.loads((run_folder(row.training, job) / "training.json").read_text(encoding="utf-8"))
-    return {**judged(documents, calibration, job.decisions), "trained_at": log.get("commit")}
+    trained_at = {key: log.get(key) for key in ("commit", "uncommitted_changes")}
+    return {**judged(documents, calibration, job.decisions), "trained_at": trained_at}
 
 
 def calibrated(folder: Path, data: Path | None = None) -> Path:
