@@ -9,7 +9,8 @@ with a part of the documents, and its p-values with a part of the resolution. Th
 alone, so they cannot favour a document p-value.
 
 Scores travel as float32 in base64, at most MAX_CALIBRATION_VALUES in all, beside what they belong to ("about") and an
-"id" hashed from all of it. Damage is noticed when a calibration is decoded.
+"id" hashed from all of it. Damage is noticed when a calibration is decoded. A record of how verdicts in bfloat16 agree with
+those in float32 ("parity", see `precision_mvh`) may be added later and leaves the id as it is.
 """
 
 from __future__ import annotations
@@ -182,8 +183,8 @@ def decode_calibration(packed: Mapping[str, Any]) -> Calibration:
 
 
 def calibration_id(packed: Mapping[str, Any]) -> str:
-    """First 16 hex digits of the SHA-256 of a calibration without its "id"."""
-    body = {key: value for key, value in packed.items() if key != "id"}
+    """First 16 hex digits of the SHA-256 of a calibration without its "id" and what was measured of it later ("parity")."""
+    body = {key: value for key, value in packed.items() if key not in ("id", "parity")}
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -28,7 +28,7 @@ from mvh.pvalues_mvh import false_alarm_interval
 from mvh.references_mvh import POOLED
 
 TEMPLATE = Path(__file__).resolve().parent / "model_card.md"
-REQUIREMENTS = ("torch", "transformers", "safetensors", "numpy", "scipy", "statsmodels")
+REQUIREMENTS = ("torch", "transformers", "safetensors", "numpy", "scipy")
 LICENSE = "apache-2.0"
 HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 OUTSIDE = re.compile(

@@ -6,8 +6,10 @@ from typing import Any
 
 from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 
+from .bag_mvh import check_bag
 from .corrections_mvh import CORRECTIONS, known
 from .features_mvh import check_feature_data, expand_features
+from .fields_mvh import KINDS, check_kinds, check_others, sentences, two_labels
 from .normalization_mvh import ALL_STEPS
 from .pvalues_mvh import P_VALUES
 from .voting_mvh import VOTES, check_alpha
@@ -15,6 +17,7 @@ from .voting_mvh import VOTES, check_alpha
 HEADS = ("layers", "label_token")
 POOLINGS = ("cls", "mean")
 ABSOLUTE_POSITIONS = ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "albert", "mpnet")
+WIDEST = 1 << 16  # of a layer of the head: more would fill the memory before the weights are compared
 AUTO_MAP = {
     "AutoConfig": "configuration_mvh.MvhConfig",
     "AutoModel": "modeling_mvh.MvhForSequenceClassification",
@@ -43,6 +46,7 @@ class MvhConfig(PretrainedConfig):
         feature_std: Standard deviation of each feature on the training segments, positive.
         feature_data: What the groups "spelling", "register" and "document_type" need, as `fit_features.fit_feature_data`
             makes it; or None.
+        bag: The n-grams counted beside the encoder, {"orders": [1, 2], "buckets": 1048576}; None for none (`bag_mvh`).
         calibration: Calibration scores as packed by `calibration_mvh.encode_calibration`, or None.
         alpha: Level of the tests, in (0, 1).
         correction: Correction over the segments of a document: "bh", "by", "holm" or "none".
@@ -53,7 +57,8 @@ class MvhConfig(PretrainedConfig):
             default).
 
     Raises:
-        ValueError: If a value is outside its range, or the feature lists differ in length.
+        ValueError: If a value is of another kind or outside its range, the feature lists differ in length, or a field of
+            `PretrainedConfig` or of the backbone cannot be used.
     """
 
     model_type = "mvh"
@@ -75,6 +80,7 @@ class MvhConfig(PretrainedConfig):
         feature_mean: list[float] | None = None,
         feature_std: list[float] | None = None,
         feature_data: dict[str, Any] | None = None,
+        bag: dict[str, Any] | None = None,
         calibration: dict[str, Any] | None = None,
         alpha: float = 0.05,
         correction: str = "bh",
@@ -83,6 +89,7 @@ class MvhConfig(PretrainedConfig):
         name: str = "mvh",
         **kwargs: Any,
     ) -> None:
+        check_kinds({name: value for name, value in locals().items() if name in KINDS})  # the arguments
         self.backbone_config = _as_config(backbone_config)
         self.head = head
         self.label_token_ids = None if label_token_ids is None else list(label_token_ids)
@@ -96,23 +103,26 @@ class MvhConfig(PretrainedConfig):
         self.feature_mean = list(feature_mean or [0.0] * len(self.feature_names))
         self.feature_std = list(feature_std or [1.0] * len(self.feature_names))
         self.feature_data = feature_data
+        self.bag = bag
         self.calibration = calibration
         self.alpha = alpha
         self.correction = correction
         self.vote = vote
         self.p_values = p_values
         self.name = name
-        labels = {int(key): name for key, name in (kwargs.get("id2label") or {0: "human", 1: "machine"}).items()}
+        labels = {0: "human", 1: "machine"} if kwargs.get("id2label") is None else two_labels(kwargs["id2label"])
         self._check(labels, kwargs.pop("num_labels", 2))
         kwargs["id2label"] = labels
         kwargs["label2id"] = {name: key for key, name in labels.items()}
         kwargs.setdefault("pad_token_id", getattr(self.backbone_config, "pad_token_id", None))
         kwargs.setdefault("auto_map", dict(AUTO_MAP))
-        super().__init__(**kwargs)
+        check_others(type(self), kwargs)
+        with sentences("The config"):
+            super().__init__(**kwargs)
 
     def _check(self, labels: dict[int, str], num_labels: int) -> None:
-        if sorted(labels) != [0, 1] or num_labels != 2:
-            raise ValueError(f"A detector has two labels, 0 (the null class) and 1, got {labels} and {num_labels}.")
+        if num_labels != 2:
+            raise ValueError(f"A detector has the two labels {labels}, and num_labels is {num_labels!r}.")
         known("correction", self.correction, CORRECTIONS)
         if self.vote is not None:
             known("vote", self.vote, VOTES)
@@ -120,17 +130,20 @@ class MvhConfig(PretrainedConfig):
             known("p_values", self.p_values, P_VALUES)
         for step in self.normalization or []:
             known("A step of normalization", step, ALL_STEPS)
-        check_feature_data(self.feature_names, self.feature_data)
+        with sentences("feature_data"):
+            check_feature_data(self.feature_names, self.feature_data)
+        if self.bag is not None:
+            check_bag(self.bag)
         longest = self.core_tokens + self.context_tokens + 2  # with [CLS] and [SEP]
         positions = getattr(self.backbone_config, "max_position_embeddings", None)
         absolute = getattr(self.backbone_config, "model_type", "") in ABSOLUTE_POSITIONS
-        if absolute and positions is not None and longest > positions:
+        if absolute and isinstance(positions, int) and longest > positions:
             raise ValueError(f"A segment has up to {longest} tokens and the backbone reads only {positions}.")
         self._check_head()
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {POOLINGS}, got {self.pooling!r}.")
-        if any(not isinstance(width, int) or width < 1 for width in self.head_widths):
-            raise ValueError(f"head_widths must be positive whole numbers, got {self.head_widths}.")
+        if not all(1 <= width <= WIDEST for width in self.head_widths):
+            raise ValueError(f"head_widths must be whole numbers from 1 to {WIDEST}, got {self.head_widths}.")
         if not 0.0 <= self.head_dropout < 1.0:
             raise ValueError(f"head_dropout must lie in [0, 1), got {self.head_dropout}.")
         if self.core_tokens < 1 or not 0 <= self.context_tokens <= self.core_tokens:
@@ -186,8 +199,14 @@ def _as_config(backbone: PretrainedConfig | dict[str, Any] | None) -> Pretrained
             layer_norm_eps=1e-7,
             max_relative_positions=-1,
         )
-    if isinstance(backbone, dict):
-        if "model_type" not in backbone:
-            raise ValueError(f"backbone_config must name its model_type, got only {sorted(backbone)}.")
-        return CONFIG_MAPPING[backbone["model_type"]](**backbone)
-    return backbone
+    if isinstance(backbone, PretrainedConfig):
+        return backbone
+    kind = backbone.get("model_type")
+    if kind is None:
+        raise ValueError(f"backbone_config must name its model_type, got only {sorted(backbone)}.")
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        raise ValueError(
+            f"backbone_config names the model_type {kind!r}, which this version of transformers does not know."
+        )
+    with sentences(f"The backbone_config of type {kind!r}"):
+        return CONFIG_MAPPING[kind](**backbone)

@@ -13,7 +13,7 @@ from .features_mvh import REGISTERS
 from .pvalues_mvh import P_VALUES
 from .voting_mvh import VOTES, check_alpha
 
-PRECISIONS = ("float32", "bfloat16", "auto")
+PRECISIONS = ("auto", "float32", "bfloat16")
 EDGES = ("refined", "grid")
 PROBABILITIES = ("alpha", "confidence")
 CHOICES: dict[str, Any] = {

@@ -127,6 +127,19 @@ def _decode(data: str, bits: int) -> bytes:
     return array
 
 
+def check_lexicon(lexicon: Any) -> None:
+    """Raise a ValueError where a dictionary is not of the shape that `build_lexicon` gives."""
+    parts = lexicon if isinstance(lexicon, Mapping) else {}
+    languages, bits, data = (parts.get(name) for name in ("languages", "bits", "data"))
+    if not isinstance(languages, list) or not all(isinstance(name, str) for name in languages):
+        raise ValueError(f"A lexicon names its languages in a list of strings, got {str(languages)[:80]!r}.")
+    if not isinstance(data, str) or isinstance(bits, bool) or not isinstance(bits, int) or bits < 8:
+        raise ValueError(
+            f"A lexicon has data in a string and 8 bits or more, got {type(data).__name__} and {str(bits)[:80]!r}."
+        )
+    _decode(data, bits)
+
+
 def is_known(word: str, language: str, lexicon: Mapping[str, Any]) -> bool:
     """Whether the dictionary has the stem of a word (one unknown word in a thousand passes)."""
     return _contains(stem(word, language), lexicon["data"], lexicon["bits"])

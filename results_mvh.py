@@ -61,6 +61,28 @@ def judge(
     return decide_merged(document, readings, whole, names, config.combine, **settings)
 
 
+def refuse_undecidable(
+    calibration: Calibration | None,
+    calibrations: Sequence[Calibration | None],
+    config: Any,
+    settings: Mapping[str, Any],
+) -> None:
+    """Try the settings on a made-up segment, so that what this detector cannot decide is said once, not for every text.
+
+    Args:
+        calibration: The detector's own, None where there is none or p-values are merged.
+        calibrations: The members'.
+        config: The detector's.
+        settings: See `settings_of`.
+
+    Raises:
+        ValueError: If a setting needs a calibration that is not there.
+    """
+    document = Document(np.zeros(1), np.ones(1, dtype=int), "none")
+    reading = Reading(document, np.array([[0, 1]]))
+    judge(document, [reading] * len(calibrations), calibration, calibrations, config, settings)
+
+
 def segment_results(
     spans: np.ndarray, margins: np.ndarray, decision: Mapping[str, Any], names: Mapping[int, str]
 ) -> list[dict[str, Any]]:

@@ -40,6 +40,7 @@ from mvh.dataset_builder.semeval import read_semeval
 from mvh.export import file_sha256, provenance
 from mvh.hub_classifier import open_hub
 from mvh.metrics import DECISIONS, HUMAN, detection_report, source_groups
+from mvh.placing import whole_file
 from mvh.pvalues_mvh import sigmoid
 from mvh.submissions import SUBMISSIONS, read_unlabelled, write_submissions
 from mvh.usage import documented
@@ -264,7 +265,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--correction", help="none, bonferroni, holm, bh, by or calibrated")
     parser.add_argument("--vote", help="calibrated, majority or any")
     parser.add_argument("--p-values", help="conformal or softmax")
-    parser.add_argument("--precision", help="float32 or bfloat16")
+    parser.add_argument("--precision", help="auto, float32 or bfloat16")
     parser.add_argument("--batch-size", type=int, help="segments per batch")
     parser.add_argument("--limit", type=int, help="rows of each file, its first ones; all by default")
     return parser
@@ -294,7 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     options.out.mkdir(parents=True, exist_ok=True)
     command = "python -m mvh.score " + shlex.join(sys.argv[1:] if arguments is None else arguments)
     report: dict[str, Any] = {"detector": detector, "command": command, "options": call, **provenance(), "files": {}}
-    with (options.out / "predictions.jsonl").open("w", encoding="utf-8") as out:
+    with whole_file(options.out / "predictions.jsonl", "utf-8") as out:
         for path in files:
             predicted = score_file(path, scorer, options.limit, out, labelled=path in options.data)
             write_submissions(options.submission, predicted, path.name, options.out)
@@ -302,8 +303,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
                 continue
             digest = file_sha256(path / "manifest.json" if path.is_dir() else path)
             report["files"][path.name] = {"sha256": digest, **summarise(predicted)}
-    (options.out / "metrics.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    (options.out / "metrics.md").write_text(markdown(report), encoding="utf-8")
+    for file, content in (("metrics.json", json.dumps(report, indent=2) + "\n"), ("metrics.md", markdown(report))):
+        with whole_file(options.out / file, "utf-8") as whole:
+            whole.write(content)
     for name, figures in report["files"].items():
         overall = figures["overall"]
         logger.info("%s: AUROC %s, FPR %s at alpha %s", name, overall["auroc"], overall["fpr"], figures["alpha"])
@@ -311,4 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -4,6 +4,12 @@ detect.py    documents through what a user would write today, its improvements, 
 memory.py    memory and time against length and number of documents
 latency.py   first verdict of a fresh process, and a warm call
 parity.py    verdicts in bfloat16 against float32
+train.py     five epochs by the stock Trainer and by mvh: seconds and AUROC
+steps.py     one training step of a model of true size (train.py --shape)
+scan.py      a corpus by one worker and by several; cost and a billion by arithmetic
+growth.py    seconds against length; the share of deciding
+load.py      the Space and the Endpoint under many clients at once
 
-Shared: measuring.py (rounds, matmul peak, machine, files), samples.py (documents), rivals.py (the other ways), work.py (FLOPs).
+Shared: measuring.py (rounds, matmul peak, machine, files), samples.py (documents), rivals.py (the other ways, ONNX Runtime and
+OpenVINO among them), work.py (FLOPs).
 """

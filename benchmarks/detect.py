@@ -1,13 +1,15 @@
-"""Detection throughput: documents through what a user would write today, its improvements, ONNX Runtime, and mvh.
+"""Detection throughput: documents through what a user would write today, its improvements, other engines, and mvh.
 
-    python -m mvh.benchmarks.detect --model checkpoints/mvh-mini-en --out results/speed_detect.json [--quick]
+    python -m mvh.benchmarks.detect --out results/speed_detect.json
+    python -m mvh.benchmarks.detect --shape mdeberta --out results/speed_detect_mdeberta.json
+    python -m mvh.benchmarks.detect --quick
 
 Two sets of documents: mixed lengths (50 to 20,000 words, even on a logarithmic scale) and long ones only. Variants take
 turns in rounds. Reported: seconds (median and spread), documents per second, how many times as fast as the first variant
-(ratio of medians), how often the label is that of mvh in float32, and for mvh the share of the matrix-multiply peak of
-the same number type measured in the same rounds: useful arithmetic, padding and everything but the model's products not
-counted, over the time of the whole call. `--shape mdeberta` measures a model of mDeBERTa-v3-base's shape with random
-weights and the tokenizer of --model, whose labels mean nothing.
+(ratio of medians), how often the label is that of mvh in float32, and the share of the matrix-multiply peak of the same
+number type measured in the same rounds: useful arithmetic, padding and everything but the model's products not counted,
+over the time of the whole call. `--shape mdeberta` measures a model of mDeBERTa-v3-base's shape with random weights and
+the tokenizer of --model, whose labels mean nothing; its documents are shorter, and only the stock pipeline is its rival.
 """
 
 from __future__ import annotations
@@ -25,14 +27,14 @@ import torch
 from transformers import DebertaV2Config
 
 from mvh.benchmarks.measuring import heading, interleave, machine, multiply, peak, spread, write
-from mvh.benchmarks.rivals import missing_for_onnx, onnx, stock
+from mvh.benchmarks.rivals import ONNX_PACKAGES, OPENVINO_PACKAGES, Rival, missing, onnx, openvino, stock
 from mvh.benchmarks.samples import document, mixed, read_sentences
 from mvh.benchmarks.work import useful_work, work_per_length
 from mvh.configuration_mvh import MvhConfig
 from mvh.detector import SHIPPED
 from mvh.experiments.decision_page import table
 from mvh.modeling_mvh import MvhForSequenceClassification
-from mvh.opening import open_folder
+from mvh.opening import first_line, open_folder
 from mvh.pipeline_mvh import MvhDetectPipeline
 from mvh.precision_mvh import has_bfloat16
 from mvh.references_mvh import Document
@@ -42,6 +44,12 @@ from mvh.voting_mvh import decide
 
 FIRST = "stock pipeline"
 EXACT, FAST = "mvh float32", "mvh bfloat16"
+FLOAT32, BFLOAT16 = "peak float32", "peak bfloat16"
+PEAKS = {
+    FIRST: FLOAT32, "ONNX Runtime float32": FLOAT32, "OpenVINO float32": FLOAT32, "OpenVINO bfloat16": BFLOAT16,
+    EXACT: FLOAT32, FAST: BFLOAT16,
+}  # fmt: skip
+SIZES = {None: (12, 1, 20_000), "mdeberta": (6, 1, 4_000)}  # mixed documents, long ones, words of the longest
 MDEBERTA = {
     "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
     "relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 256, "norm_rel_ebd": "layer_norm",
@@ -75,44 +83,59 @@ def mvh_margins(detect: MvhDetectPipeline, texts: Sequence[str], precision: str)
     return [item[0].margins for item in detect.margins(texts, precision=precision) if not isinstance(item, Exception)]
 
 
-def variants(detect: MvhDetectPipeline, folder: Path) -> tuple[dict[str, Callable[..., Any]], list[str]]:
-    """Ways of scoring texts, by name, the plainest first; and what is missing here, in sentences."""
-    ways: dict[str, Callable[..., Any]] = {
+def variants(detect: MvhDetectPipeline, folder: Path, others: bool) -> tuple[dict[str, Rival], list[str]]:
+    """Ways of scoring texts, by name, the plainest first; and what is missing here, in sentences.
+
+    Args:
+        detect: The detector.
+        folder: Where exports go.
+        others: Whether other engines than PyTorch are measured too.
+    """
+    ways: dict[str, Rival] = {
         FIRST: stock(detect, by_length=False),
         "stock pipeline, sorted by length": stock(detect, by_length=True),
     }
-    missing = []
-    if absent := missing_for_onnx():
-        missing.append(f"ONNX Runtime was not measured: {', '.join(absent)} not installed.")
-    else:
+    absent = []
+    engines: dict[str, tuple[Sequence[str], Callable[[], Rival]]] = {
+        "ONNX Runtime float32": (ONNX_PACKAGES, lambda: onnx(detect, folder, int8=False)),
+        "ONNX Runtime int8": (ONNX_PACKAGES, lambda: onnx(detect, folder, int8=True)),
+        "OpenVINO float32": (OPENVINO_PACKAGES, lambda: openvino(detect, folder, "f32")),
+        "OpenVINO bfloat16": (OPENVINO_PACKAGES, lambda: openvino(detect, folder, "bf16")),
+    }
+    for name, (packages, make) in engines.items() if others else ():
+        if lacking := missing(packages):
+            absent.append(f"{name} was not measured: {', '.join(lacking)} not installed.")
+            continue
         try:
-            ways["ONNX Runtime float32"] = onnx(detect, folder, int8=False)
-            ways["ONNX Runtime int8"] = onnx(detect, folder, int8=True)
-        except Exception as error:  # the exporter raises errors of its own many kinds
-            missing.append(f"ONNX Runtime was not measured: the export failed ({type(error).__name__}: {error}).")
+            ways[name] = make()
+        except Exception as error:  # exporters and engines raise errors of their own many kinds
+            absent.append(f"{name} was not measured: {type(error).__name__}: {first_line(error)}")
     ways[EXACT] = lambda texts: mvh_margins(detect, texts, "float32")
     if has_bfloat16("cpu"):
         ways[FAST] = lambda texts: mvh_margins(detect, texts, "bfloat16")
     else:
-        missing.append("bfloat16 was not measured: this processor does not compute in it.")
-    return ways, missing
+        absent.append("bfloat16 was not measured: this processor does not compute in it.")
+    return ways, absent
 
 
 def measure(
-    detect: MvhDetectPipeline, ways: dict[str, Callable[..., Any]], texts: Sequence[str], rounds: int
+    detect: MvhDetectPipeline, ways: dict[str, Rival], texts: Sequence[str], rounds: int
 ) -> list[dict[str, Any]]:
     """A row for each way on these texts."""
-    peaks = {EXACT: ("peak float32", torch.float32), FAST: ("peak bfloat16", torch.bfloat16)}
-    tasks: dict[str, Callable[[], Any]] = {}
-    for name, way in ways.items():
-        tasks[name] = partial(way, texts)
-        if name in peaks:
-            tasks[peaks[name][0]] = multiply(peaks[name][1])
+    margins: dict[str, list[np.ndarray]] = {}
+
+    def run(name: str) -> None:
+        margins[name] = ways[name](texts)
+
+    tasks: dict[str, Callable[[], Any]] = {name: partial(run, name) for name in ways}
+    tasks[FLOAT32] = multiply(torch.float32)
+    if FAST in ways:
+        tasks[BFLOAT16] = multiply(torch.bfloat16)
     seconds = interleave(tasks, rounds)
     lengths = [item["input_ids"].shape[1] for text in texts for item in detect.preprocess(text)]
     useful = useful_work(work_per_length(detect.model), lengths)
     labels = {
-        name: [label_of(detect, *pair) for pair in zip(texts, way(texts), strict=True)] for name, way in ways.items()
+        name: [label_of(detect, *pair) for pair in zip(texts, found, strict=True)] for name, found in margins.items()
     }
     rows = []
     for name in ways:
@@ -120,9 +143,9 @@ def measure(
         row = {"way": name, "seconds": took, "documents_per_second": len(texts) / took["median"]}
         row["times_as_fast"] = spread(seconds[FIRST])["median"] / took["median"]
         row["same_label"] = float(np.mean([a == b for a, b in zip(labels[name], labels[EXACT], strict=True)]))
-        if name in peaks:
-            row["peak_gflops"] = peak(seconds[peaks[name][0]]) / 1e9
-            row["share_of_peak"] = useful / took["median"] / peak(seconds[peaks[name][0]])
+        if (ceiling := PEAKS.get(name)) in seconds:
+            row["peak_gflops"] = peak(seconds[ceiling]) / 1e9
+            row["share_of_peak"] = useful / took["median"] / peak(seconds[ceiling])
         rows.append(row)
     return rows
 
@@ -162,17 +185,25 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "--shape", choices=("mdeberta",), help="a random model of this shape in place of the checkpoint's"
     )
     parser.add_argument("--texts", type=Path, help='JSONL whose "text" fields the documents are made of')
-    parser.add_argument("--documents", type=int, default=24, help="in the mixed set")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--documents", type=int, help="in the mixed set (default: 12, of a shape 6)")
+    parser.add_argument("--long", type=int, help="documents in the long set (default: 1)")
+    parser.add_argument("--longest", type=int, help="words of the longest (default: 20,000, of a shape 4,000)")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="a few short documents in one round")
     parser.add_argument("--out", type=Path, help="JSON file; the page lies beside it")
     args = parser.parse_args(argv)
-    count, longest, rounds = (4, 400, 1) if args.quick else (args.documents, 20_000, args.rounds)
+    count, long, longest = (
+        given or usual
+        for given, usual in zip((args.documents, args.long, args.longest), SIZES[args.shape], strict=True)
+    )
+    rounds = args.rounds
+    if args.quick:
+        count, long, longest, rounds = 4, 1, 400, 1
 
     about, sentences = machine(), read_sentences(args.texts)
     sets = {
         "mixed": mixed(sentences, count, 50, longest),
-        "long": [document(sentences, longest, seed) for seed in range(1 if args.quick else 4)],
+        "long": [document(sentences, longest, seed) for seed in range(long)],
     }
     report: dict[str, Any] = {
         "command": " ".join(["python -m mvh.benchmarks.detect", *(sys.argv[1:] if argv is None else argv)]),
@@ -184,7 +215,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     }
     detect = load(args.model, args.shape)
     with tempfile.TemporaryDirectory() as folder:
-        ways, report["missing"] = variants(detect, Path(folder))
+        ways, report["missing"] = variants(detect, Path(folder), others=args.shape is None)
         for name, texts in sets.items():
             words = sum(len(text.split()) for text in texts)
             rows = measure(detect, ways, texts, rounds)

@@ -20,12 +20,13 @@ import torch
 
 from mvh.export import provenance
 
+PATIENCE = 30.0  # seconds; longer waits are announced
 MATRIX = 2048  # side of the matrices whose product is the peak
 QUICK = "**A quick run: it shows that the code runs, and no figure of it means anything.**"
 
 
 def interleave(variants: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Run each variant once per round after one round that does not count.
+    """Run each variant once per round after one round that does not count; on standard error stands how long it takes.
 
     Args:
         variants: What to time, by name.
@@ -38,11 +39,15 @@ def interleave(variants: Mapping[str, Callable[[], Any]], rounds: int) -> dict[s
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(rounds + 1):
         shift = turn % len(names)
+        start = time.perf_counter()
         for name in names[shift:] + names[:shift]:
             begin = time.perf_counter()
             variants[name]()
             if turn:
                 seconds[name].append(time.perf_counter() - begin)
+        left = (time.perf_counter() - start) * (rounds - turn)
+        if left > PATIENCE:
+            sys.stderr.write(f"Round {turn} of {rounds}: about {left / 60:.0f} minutes to go.\n")
     return seconds
 
 

@@ -1,10 +1,15 @@
 """Do verdicts change in bfloat16? The same documents in float32 and bfloat16, verdict by verdict.
 
-    python -m mvh.benchmarks.parity --model checkpoints/mvh-mini-en --texts texts.jsonl --out results/parity.json [--quick]
+    python -m mvh.benchmarks.parity --model checkpoints/mvh-mini-en --texts human.jsonl machine.jsonl --limit 500 --keep \
+        --out results/speed_parity.json
+    python -m mvh.benchmarks.parity --quick
 
 Reported: the share of documents with the same label, of segments with the same label, and the largest and mean shift of
 document p-values, segment p-values and margins. A detector is calibrated in float32; bfloat16 may stand in for it where at
-least AGREEMENT of the verdicts stay.
+least AGREEMENT of the verdicts stay. `--keep` writes that into the checkpoint's calibration, and from then on bfloat16 is
+its default where the processor has it; it needs LEAST documents of one's own, best human and machine ones of the kind that
+the detector is for, and takes an older record away where too many verdicts changed. Weights, scores and the calibration's id
+stay as they are; a new calibration needs a new record.
 """
 
 from __future__ import annotations
@@ -22,11 +27,12 @@ from mvh.benchmarks.measuring import heading, machine, write
 from mvh.benchmarks.samples import mixed, read_sentences
 from mvh.detector import SHIPPED
 from mvh.experiments.decision_page import table
-from mvh.opening import open_folder
+from mvh.opening import open_folder, read_config
 from mvh.pipeline_mvh import MvhDetectPipeline
-from mvh.precision_mvh import has_bfloat16
+from mvh.placing import whole_file
+from mvh.precision_mvh import AGREEMENT, has_bfloat16
 
-AGREEMENT = 0.995
+LEAST = 200  # documents of a record: one verdict that changes is half a percent
 
 
 def compare(exact: Sequence[dict[str, Any]], fast: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -59,6 +65,50 @@ def compare(exact: Sequence[dict[str, Any]], fast: Sequence[dict[str, Any]]) -> 
     return report
 
 
+def read_texts(files: Sequence[Path], limit: int | None) -> list[str]:
+    """The "text" fields of JSONL files, of each at most `limit`.
+
+    Raises:
+        ValueError: If a line is no object with a text.
+    """
+    texts: list[str] = []
+    for file in files:
+        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        for number, line in enumerate(lines[:limit], 1):
+            try:
+                texts.append(json.loads(line)["text"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise ValueError(f'{file.name} line {number} is no JSON object with a "text" ({error!r}).') from error
+    return texts
+
+
+def refuse_keeping(folder: Path, texts: Sequence[str]) -> None:
+    """Raise a ValueError where no record can be kept: too few documents, or a checkpoint without a calibration of its own."""
+    if len(set(texts)) < LEAST:
+        raise ValueError(f"A record needs {LEAST} different documents by --texts, and there are {len(set(texts))}.")
+    if not read_config(folder).get("calibration"):
+        raise ValueError(f"{folder.name} has no calibration of its own to keep a record in; calibrate it first.")
+
+
+def keep(folder: Path, report: dict[str, Any]) -> str:
+    """Write a record of the report into the checkpoint's calibration, or take an older one away; a sentence says which."""
+    config = read_config(folder)
+    calibration = config["calibration"]
+    calibration.pop("parity", None)
+    if report["enough"]:
+        about = report["machine"]
+        calibration["parity"] = {
+            **{key: report[key] for key in ("documents", "same_label", "segments", "same_segment_label", "shifts")},
+            **{key: about[key] for key in ("processor", "commit")},
+            "versions": {name: about["versions"][name] for name in ("mvh", "torch", "transformers")},
+        }
+    with whole_file(folder / "config.json", encoding="utf-8") as file:
+        file.write(json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+    if report["enough"]:
+        return f"The record is in {folder.name}/config.json: bfloat16 is its default where the processor has it."
+    return f"No record was kept: too many verdicts changed, so {folder.name} stays with float32."
+
+
 def page(report: dict[str, Any]) -> list[str]:
     """The report as lines of Markdown."""
     lines = heading("Verdicts in bfloat16 and in float32", report)
@@ -82,13 +132,16 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint folder (default: the shipped one)")
     parser.add_argument("--texts", type=Path, nargs="*", help='JSONL files, whose "text" fields are the documents')
     parser.add_argument("--limit", type=int, help="documents of each file")
+    parser.add_argument("--keep", action="store_true", help="note the result in the checkpoint's calibration")
     parser.add_argument("--quick", action="store_true", help="a few made documents")
     parser.add_argument("--out", type=Path, help="JSON file; the page lies beside it")
     args = parser.parse_args(argv)
-    texts: list[str] = []
-    for file in args.texts or []:
-        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-        texts += [json.loads(line)["text"] for line in lines[: args.limit]]
+    try:
+        texts = read_texts(args.texts or [], args.limit)
+        if args.keep:
+            refuse_keeping(args.model, [] if args.quick else texts)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     if args.quick or not texts:
         texts = mixed(read_sentences(), 6 if args.quick else 200, 30, 300 if args.quick else 3_000)
     model, tokenizer = open_folder(args.model)
@@ -101,7 +154,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "native": has_bfloat16("cpu"),
         **compare(*(detect(texts, precision=precision, edges="grid") for precision in ("float32", "bfloat16"))),
     }
-    write(report, page(report), args.out)
+    lines = page(report)
+    if args.keep:
+        lines += [keep(args.model, report)]
+    write(report, lines, args.out)
     return report
 
 

@@ -1,4 +1,4 @@
-"""What a user would write without mvh, for the same model: chunks through the stock pipeline, or ONNX Runtime.
+"""What a user would write without mvh, for the same model: chunks through the stock pipeline, ONNX Runtime or OpenVINO.
 
 Every rival is a function of texts that gives, for each text, the margins (m,) of its chunks. Chunks are the windows of
 `segmentation_mvh.token_windows` over the tokens of the text as it is, as long as mvh's own, so that all do like work.
@@ -20,8 +20,10 @@ from mvh.segmentation_mvh import special_token_ids, token_windows
 
 BATCH = 16
 ONNX_PACKAGES = ("onnx", "onnxruntime", "onnxscript")
+OPENVINO_PACKAGES = ("onnx", "onnxscript", "openvino")  # it reads the same export
 
 Rival = Callable[[Sequence[str]], list[np.ndarray]]
+Engine = Callable[[np.ndarray, np.ndarray], np.ndarray]  # ids and mask (B, T) -> logits (B, 2)
 
 
 def chunk_ids(text: str, tokenizer: Any, config: Any) -> list[list[int]]:
@@ -60,13 +62,13 @@ def stock(detect: Any, by_length: bool) -> Rival:
     return run
 
 
-def missing_for_onnx() -> list[str]:
-    """Packages that the ONNX rivals need and that are not installed."""
-    return [name for name in ONNX_PACKAGES if find_spec(name) is None]
+def missing(packages: Sequence[str]) -> list[str]:
+    """Those of the packages that are not installed."""
+    return [name for name in packages if find_spec(name) is None]
 
 
 def onnx(detect: Any, folder: Path, int8: bool) -> Rival:
-    """The model exported to ONNX, chunks sorted by length and padded batch by batch.
+    """The model exported to ONNX, in ONNX Runtime.
 
     Args:
         detect: The detector's pipeline.
@@ -75,14 +77,36 @@ def onnx(detect: Any, folder: Path, int8: bool) -> Rival:
     """
     import onnxruntime
 
-    file = folder / "model.onnx"
-    if not file.exists():
-        _export(detect.model, file)
-    if int8:
-        file = _quantised(file)
+    file = exported(detect.model, folder)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        str(_quantised(file) if int8 else file), options, providers=["CPUExecutionProvider"]
+    )
+    return by_length(detect, lambda ids, mask: session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
+
+
+def openvino(detect: Any, folder: Path, precision: str) -> Rival:
+    """The same export in OpenVINO.
+
+    Args:
+        detect: The detector's pipeline.
+        folder: Where the export goes; one that is there is used again.
+        precision: What it computes in, "f32" or "bf16".
+    """
+    from openvino import Core
+
+    hints = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",  # one request at a time, on all threads
+    }
+    compiled = Core().compile_model(str(exported(detect.model, folder)), "CPU", hints)
+    return by_length(detect, lambda ids, mask: compiled({"input_ids": ids, "attention_mask": mask})[0])
+
+
+def by_length(detect: Any, engine: Engine) -> Rival:
+    """An engine as a rival: chunks of all texts sorted by length, in batches of BATCH, padded batch by batch."""
     prefix, suffix = special_token_ids(detect.tokenizer)
 
     def run(texts: Sequence[str]) -> list[np.ndarray]:
@@ -97,7 +121,7 @@ def onnx(detect: Any, folder: Path, int8: bool) -> Rival:
             for row, index in enumerate(chosen):
                 padded[row, : len(flat[index])] = flat[index]
                 mask[row, : len(flat[index])] = 1
-            (logits,) = session.run(None, {"input_ids": padded, "attention_mask": mask})
+            logits = engine(padded, mask)
             margins[chosen] = logits[:, 1] - logits[:, 0]
         return _by_document(margins, chunks)
 
@@ -120,8 +144,12 @@ class _Logits(torch.nn.Module):
         return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
 
 
-def _export(model: Any, file: Path) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
+def exported(model: Any, folder: Path) -> Path:
+    """The model as an ONNX file in a folder, made where it is not there."""
+    file = folder / "model.onnx"
+    if file.exists():
+        return file
+    folder.mkdir(parents=True, exist_ok=True)
     batch, tokens = torch.export.Dim("batch", min=1, max=1024), torch.export.Dim("tokens", min=2, max=512)
     shape = {0: batch, 1: tokens}
     torch.onnx.export(
@@ -133,6 +161,7 @@ def _export(model: Any, file: Path) -> None:
         dynamo=True,
         verbose=False,
     )
+    return file
 
 
 def _quantised(file: Path) -> Path:

@@ -20,6 +20,7 @@ from mvh.cli.words import plain
 from mvh.corrections_mvh import CORRECTIONS
 from mvh.documents.files import ADDRESS, Found, find_files
 from mvh.documents.target import target
+from mvh.inputs_mvh import PRECISIONS
 from mvh.report.words import counted
 from mvh.voting_mvh import VOTES
 
@@ -94,7 +95,7 @@ Html = Annotated[Path | None, option(SHOWN, "Write a report to look at and print
 TextColumn = Annotated[str, option(SHOWN, "Where a table has its texts.", metavar="NAME")]
 Out = Annotated[Path | None, option(SHOWN, "The table with columns (default: NAME.mvh.csv beside it).", metavar="FILE")]
 BatchSize = Annotated[int | None, option(WORK, "Segments per batch.", min=1, metavar="N")]
-Precision = Annotated[str | None, choice(("float32", "bfloat16"), "bfloat16 is faster where the CPU has it.", WORK)]
+Precision = Annotated[str | None, choice(PRECISIONS, "auto (default): bfloat16 where it is quick and proven.", WORK)]
 
 
 @app.command()

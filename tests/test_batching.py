@@ -1,5 +1,9 @@
 """Batches: filled by tokens, little padding, windows that bound memory; and none of it changes a score."""
 
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,8 +11,11 @@ from transformers import pipeline
 
 from mvh import batching_mvh, precision_mvh
 from mvh.batching_mvh import BATCH_TOKENS, PADDING_SHARE, PADDING_TOKENS, batches, collate, score_documents
+from mvh.opening import open_folder
+from mvh.pipeline_mvh import MvhDetectPipeline
 
 from .conftest import make_text
+from .test_travel import run
 
 
 def waiting(lengths, members=None):
@@ -134,22 +141,126 @@ def test_the_model_is_called_once_for_each_batch(detect):
     assert collate(segments[:2], 0)["input_ids"].shape[0] == 2
 
 
-def test_auto_precision_is_what_the_machine_has(detect, monkeypatch):
-    text = make_text(1, 60, seed=1)
-    expected = "bfloat16" if precision_mvh.has_bfloat16("cpu") else "float32"
-    assert detect(text, precision="auto")["model"]["dtype"] == expected
-    assert detect(text)["model"]["dtype"] == "float32"
+@pytest.mark.parametrize(
+    ("record", "kept"),
+    [
+        (None, False),
+        ({}, False),
+        ({"same_label": 0.99}, False),
+        ({"same_label": 0.995}, True),
+        ({"same_label": 1}, True),
+    ]
+    + [({"same_label": "1"}, False), ({"same_label": float("nan")}, False), ({"same_label": 7}, False), ("1.0", False)],
+)
+def test_auto_precision_needs_a_record_and_a_machine_that_has_bfloat16(monkeypatch, record, kept):
+    assert precision_mvh.keeps_verdicts({"parity": record}) == kept and not precision_mvh.keeps_verdicts(None)
     monkeypatch.setattr(precision_mvh, "has_bfloat16", lambda device: device == "cpu")
-    assert precision_mvh.chosen_precision("auto", "cpu") == "bfloat16"
-    assert precision_mvh.chosen_precision("auto", "mps") == "float32"
-    assert precision_mvh.chosen_precision("float32", "cpu") == "float32"
+    assert precision_mvh.chosen_precision("auto", "cpu", kept) == ("bfloat16" if kept else "float32")
+    assert precision_mvh.chosen_precision("auto", "mps", kept) == "float32"
+    assert precision_mvh.chosen_precision("float32", "cpu", kept) == "float32"
 
 
-def test_loading_still_asks_for_statsmodels_and_does_not_import_it():
-    from pathlib import Path
+def with_record(detector, folder, **record):
+    """A copy of a checkpoint whose calibration carries a record of bfloat16."""
+    shutil.copytree(detector, folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config["calibration"]["parity"] = {"same_label": 1.0, "documents": 500, **record}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    return pipeline("mvh-detect", model=str(folder), trust_remote_code=True)
 
-    from transformers.dynamic_module_utils import get_imports
 
-    import mvh.pipeline_mvh as entry
+def test_bfloat16_is_the_default_where_a_record_says_that_verdicts_stay(detect, detector, tmp_path):
+    text = make_text(1, 60, seed=1)
+    native = "bfloat16" if precision_mvh.has_bfloat16("cpu") else "float32"
+    proven, doubtful = with_record(detector, tmp_path / "a"), with_record(detector, tmp_path / "b", same_label=0.9)
+    assert detect(text)["model"]["dtype"] == doubtful(text)["model"]["dtype"] == "float32"
+    result = proven(text)
+    assert result["model"]["dtype"] == native and result["warnings"] == detect(text)["warnings"]
+    assert result["model"]["calibration"] == detect(text)["model"]["calibration"], "a record leaves the id as it is"
+    assert proven(text, precision="float32") == detect(text)
+    asked = doubtful(text, precision="bfloat16")["warnings"]
+    assert any("made with dtype 'float32' and the detector has 'bfloat16'" in warning for warning in asked)
+    with torch.no_grad():
+        proven.model.head.out.bias.add_(1.0)
+    other_weights = type(proven)(model=proven.model, tokenizer=proven.tokenizer)
+    assert other_weights(text)["model"]["dtype"] == "float32"
 
-    assert "statsmodels" in get_imports(Path(entry.__file__)) and not hasattr(entry, "statsmodels")
+
+def test_bfloat16_gives_a_document_the_same_verdict_in_any_company(detect):
+    texts = [make_text(label, words, seed=words) for label in (0, 1) for words in (5, 12, 40, 90, 400)]
+    together = list(detect.margins(texts, precision="bfloat16"))
+    for text, (document, _) in zip(texts, together, strict=True):
+        ((alone, _),) = detect.margins([text], batch_size=1, precision="bfloat16")
+        assert np.abs(alone.margins - document.margins).max() < 0.02
+
+
+def test_somebody_elses_truncation_does_not_reach_us(detector):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(detector)
+    tokenizer.backend_tokenizer.enable_truncation(8)
+    tokenizer.backend_tokenizer.enable_padding(length=64)
+    ours = MvhDetectPipeline(model=open_folder(detector)[0], tokenizer=tokenizer, device="cpu")
+    text = make_text(0, 400, seed=3)
+    expected = ours(text)
+    tokenizer.backend_tokenizer.enable_truncation(8)
+    assert ours(text) == expected and expected["segments"][-1]["end"] == len(text)
+    assert sum(segment.core_tokens for segment in ours.segments(text)) > 400
+
+
+def test_impossible_wishes_are_refused_once(detect, detector):
+    model, tokenizer = open_folder(detector)
+    model.config.calibration = None
+    bare = MvhDetectPipeline(model=model, tokenizer=tokenizer, device="cpu")
+    texts = [make_text(0, 40, seed=1)] * 3
+    assert bare(texts)[0]["vote"] == "majority"
+    for wish, said in (
+        (("vote", "calibrated"), "needs a document calibration"),
+        (("p_values", "conformal"), "needs a"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            bare(iter([None]), **dict([wish]))  # before anything is read
+    with pytest.raises(ValueError, match="needs a document calibration and conformal"):
+        detect(texts, correction="calibrated", p_values="softmax")
+
+
+def test_deciding_calls_no_slow_library(detect):
+    """A guard for the first verdict: neither loading nor judging imports statsmodels, pandas or scikit-learn."""
+    code = f"""
+import sys
+from transformers import pipeline
+detect = pipeline("mvh-detect", model={str(detect.model.name_or_path)!r}, trust_remote_code=True)
+for correction in ("bh", "by", "holm"):
+    detect("It was raining again and the bus was late, so we walked.", correction=correction)
+print([name for name in ("statsmodels", "pandas", "sklearn", "scipy.stats") if name in sys.modules])
+"""
+    assert run(code, Path(detect.model.name_or_path).parent).split("\n")[-2:][0].strip() == "[]"
+
+
+def test_work_grows_with_the_text_and_no_faster(detect):
+    """A guard that counts operations: calls of the tokenizer and of the model, and tokens with padding, per segment."""
+
+    def counts(words):
+        text, tokenizer = make_text(0, words, seed=words), detect.members[0].tokenizer
+        kind, asked, shapes = type(tokenizer), [], []
+        original = kind.__call__
+
+        def counted(self, *args, **kwargs):
+            asked.append(1)
+            return original(self, *args, **kwargs)
+
+        hook = detect.model.register_forward_pre_hook(
+            lambda module, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
+        )
+        kind.__call__ = counted
+        try:
+            segments = len(detect(text, edges="grid")["segments"])
+        finally:
+            kind.__call__ = original
+            hook.remove()
+        return segments, len(asked), len(shapes), sum(rows * columns for rows, columns in shapes)
+
+    one, ten = counts(3_000), counts(30_000)
+    assert ten[0] >= 9 * one[0]
+    for few, many in zip(one[1:], ten[1:], strict=True):
+        assert many <= 11 * few + 10

@@ -1,6 +1,7 @@
 """The benchmarks: fair rounds, honest counts of work, rivals that do the same job; figures are not tested."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +11,8 @@ import torch
 
 from mvh.benchmarks import detect as detecting
 from mvh.benchmarks import measuring, memory, parity, samples, work
-from mvh.benchmarks.rivals import chunk_ids, missing_for_onnx, stock
+from mvh.benchmarks.rivals import ONNX_PACKAGES, OPENVINO_PACKAGES, chunk_ids, missing, onnx, openvino, stock
+from mvh.opening import read_config
 
 from .conftest import TINY, make_text
 
@@ -77,7 +79,21 @@ def test_detect_writes_what_it_measured(detector, texts, tmp_path, capsys, monke
     assert page == capsys.readouterr().out and measuring.QUICK in page
     rows = {row["way"]: row for row in report["sets"]["mixed"]["rows"]}
     assert rows[detecting.FIRST]["times_as_fast"] == 1 and rows[detecting.EXACT]["same_label"] == 1
-    assert bool(missing_for_onnx()) == any("ONNX" in sentence for sentence in report["missing"])
+    for packages, name in ((ONNX_PACKAGES, "ONNX"), (OPENVINO_PACKAGES, "OpenVINO")):
+        assert bool(missing(packages)) == any(name in sentence for sentence in report["missing"])
+
+
+@pytest.mark.skipif(bool(missing([*ONNX_PACKAGES, *OPENVINO_PACKAGES])), reason="needs mvh[benchmarks]")
+def test_other_engines_score_the_same_chunks(loaded, tmp_path):
+    texts = [make_text(label, words, seed=words).lower() for label in (0, 1) for words in (8, 120)]
+    ours = detecting.mvh_margins(loaded, texts, "float32")
+    for near, rival in (
+        (1e-3, onnx(loaded, tmp_path, int8=False)),
+        (1.0, onnx(loaded, tmp_path, int8=True)),  # weights of eight bits
+        (1e-3, openvino(loaded, tmp_path, "f32")),
+    ):
+        for mine, other in zip(ours, rival(texts), strict=True):
+            assert mine.shape == other.shape and np.abs(mine - other).max() < near
 
 
 def test_parity_counts_what_changed(loaded, detector, texts, tmp_path):
@@ -89,6 +105,39 @@ def test_parity_counts_what_changed(loaded, detector, texts, tmp_path):
     assert found["same_label"] == 0.5 and not found["enough"] and found["shifts"]["document p-value"]["largest"] == 0
     with pytest.raises(ValueError, match="Of 1 documents none"):
         parity.compare([{"error": {}}], [{"error": {}}])
+
+
+def test_a_record_of_parity_is_kept_in_the_calibration(detector, texts, tmp_path, capsys, monkeypatch):
+    """From then on bfloat16 is the default where the machine has it; nothing else of the checkpoint changes."""
+    monkeypatch.setattr(parity, "AGREEMENT", 0.9)  # the toy's scores are nearly equal, so that ranks change easily
+    folder, many = tmp_path / "copy", tmp_path / "many.jsonl"
+    shutil.copytree(detector, folder)
+    before = read_config(folder)
+    many.write_text(
+        "".join(json.dumps({"text": make_text(n % 2, 20 + n % 40, seed=n)}) + "\n" for n in range(240)),
+        encoding="utf-8",
+    )
+    keep = ["--model", str(folder), "--keep", "--texts"]
+    report = parity.main([*keep, str(many)])
+    record = read_config(folder)["calibration"].pop("parity")
+    assert report["enough"] and record["documents"] == 240 and record["same_label"] == report["same_label"]
+    left = read_config(folder)
+    left["calibration"].pop("parity")
+    assert left == before and "is its default" in capsys.readouterr().out
+    assert parity.keep(folder, {**report, "enough": False}).startswith("No record") and read_config(folder) == before
+    bare = json.loads(json.dumps(before)) | {"calibration": None}
+    for words, said in (([*keep, str(texts)], "needs 200 different"), ([*keep, str(many), "--quick"], "there are 0")):
+        with pytest.raises(SystemExit):
+            parity.main(words)
+        assert said in capsys.readouterr().err
+    (folder / "config.json").write_text(json.dumps(bare), encoding="utf-8")
+    with pytest.raises(SystemExit):
+        parity.main([*keep, str(many)])
+    assert "no calibration of its own" in capsys.readouterr().err
+    many.write_text('{"text": "a"}\n{"body": "b"}\n', encoding="utf-8")
+    with pytest.raises(SystemExit):
+        parity.main([*keep, str(many)])
+    assert "many.jsonl line 2" in capsys.readouterr().err
 
 
 def test_mdeberta_shape_reads_and_scores(loaded, detector, monkeypatch):

@@ -25,6 +25,8 @@ from torch import nn
 from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfAttention
 from transformers.utils import logging
 
+from .bfloat16_mvh import PackedLinear
+
 logger = logging.get_logger(__name__)
 
 BLOCK = 64  # tokens: larger blocks multiply more distances than needed, smaller ones make inefficient products
@@ -132,7 +134,7 @@ class FastDisentangledSelfAttention(DisentangledSelfAttention):
         keep = (
             rel_embeddings.is_cpu
             and not self.training
-            and all(type(project) is nn.Linear for project in projections.values())
+            and all(type(project) in (nn.Linear, PackedLinear) for project in projections.values())
             and not any(weight.is_inference() for weight in weights)
             and not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (rel_embeddings, *weights)))
         )

@@ -27,6 +27,21 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from .configuration_mvh import MvhConfig
 from .corrections_mvh import CORRECTIONS, known
+from .fields_mvh import (
+    NUMBER,
+    OBJECT_OR_NONE,
+    TEXT,
+    TEXT_OR_NONE,
+    Kind,
+    check_kinds,
+    check_others,
+    list_of,
+    mapping,
+    number,
+    or_none,
+    sentences,
+    two_labels,
+)
 from .members_mvh import TOKENIZERS
 from .merging_mvh import MERGERS
 from .modeling_mvh import MvhForSequenceClassification
@@ -35,6 +50,17 @@ from .voting_mvh import VOTES, check_alpha
 
 SCORE_COMBINATIONS = ("mean_score", "mean_margin")
 COMBINATIONS = (*SCORE_COMBINATIONS, *MERGERS)
+ENSEMBLE_KINDS: dict[str, Kind] = {
+    "members": ("a list of objects or null", or_none(list_of(mapping))),
+    "scales": (
+        "a list of pairs of finite numbers or null",
+        or_none(list_of(lambda pair: list_of(number)(pair) and len(pair) == 2)),
+    ),
+    "calibration": OBJECT_OR_NONE,
+    **dict.fromkeys(("combine", "correction", "name"), TEXT),
+    **dict.fromkeys(("vote", "p_values"), TEXT_OR_NONE),
+    "alpha": NUMBER,
+}
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "token")
 ENSEMBLE_AUTO_MAP = {
     "AutoConfig": "ensemble_mvh.MvhEnsembleConfig",
@@ -79,6 +105,7 @@ class MvhEnsembleConfig(PretrainedConfig):
         name: str = "mvh-ensemble",
         **kwargs: Any,
     ) -> None:
+        check_kinds({name: value for name, value in locals().items() if name in ENSEMBLE_KINDS}, ENSEMBLE_KINDS)
         self.members = list(members or [])
         self.combine = known("combine", combine, COMBINATIONS)
         self.scales = None if scales is None else [[float(mean), float(sd)] for mean, sd in scales]
@@ -103,17 +130,16 @@ class MvhEnsembleConfig(PretrainedConfig):
         kwargs.setdefault("auto_map", dict(ENSEMBLE_AUTO_MAP))
         for derived in ("num_labels", "core_tokens", "context_tokens"):
             kwargs.pop(derived, None)
-        super().__init__(**kwargs)
+        check_others(type(self), kwargs)
+        with sentences("The config"):
+            super().__init__(**kwargs)
 
     def _labels(self) -> dict[int, str]:
         """The labels all members share; empty without members."""
         for member in self.members:
             if "id2label" not in member:
                 raise ValueError(f"The member {member.get('name')!r} of the ensemble names no labels (id2label).")
-        named = [
-            (member.get("name"), {int(key): label for key, label in member["id2label"].items()})
-            for member in self.members
-        ]
+        named = [(member.get("name"), two_labels(member["id2label"])) for member in self.members]
         for name, labels in named[1:]:
             if labels != named[0][1]:
                 raise ValueError(

@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 
+from .lexicon_mvh import check_lexicon
 from .reading_mvh import Reading
 from .style_mvh import (
     MARK,
@@ -199,9 +200,13 @@ def check_feature_data(names: Sequence[str], data: Mapping[str, Any] | None, doc
             continue
         if used := [name for name in expand_features(names) if name in users]:
             raise ValueError(f"The features {used} need feature_data with {part!r}, and it has {sorted(parts)}.")
-    if strange := [name for name in parts.get("document_types", ()) if name not in REGISTERS]:
-        raise ValueError(f"feature_data knows the document types {', '.join(REGISTERS)}, got {strange}.")
-    if table := parts.get("register"):
+    if "lexicon" in parts:
+        check_lexicon(parts["lexicon"])
+    told = parts.get("document_types", [])
+    if not isinstance(told, list) or any(name not in REGISTERS for name in told):
+        raise ValueError(f"feature_data knows the document types {', '.join(REGISTERS)}, got {str(told)[:80]}.")
+    if "register" in parts:
+        table = parts["register"]
         inputs, classes = table["inputs"], table["classes"]
         strange = [*(set(inputs) - (set(FEATURES) - set(GROUPS["register"]))), *(set(classes) - set(REGISTERS))]
         lengths = [len(table["mean"]), len(table["std"]), len(table["bias"]), *np.shape(table["weights"])]
@@ -210,6 +215,9 @@ def check_feature_data(names: Sequence[str], data: Mapping[str, Any] | None, doc
                 f"The register classifier has {len(inputs)} inputs and {len(classes)} classes, arrays of {lengths}, and "
                 f"unknown names {strange}."
             )
+        numbers = np.concatenate([np.ravel(table[name]) for name in ("mean", "std", "bias", "weights")])
+        if numbers.dtype.kind not in "if" or not np.isfinite(numbers).all() or min(table["std"], default=1.0) <= 0:
+            raise ValueError("The register classifier must hold finite numbers and positive standard deviations only.")
 
 
 def compute_features(

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from .features_mvh import compute_features, reads_document_type
 from .inputs_mvh import check_text
 from .merging_mvh import MERGERS
 from .normalization_mvh import NORMALIZER_VERSION, STEPS
+from .precision_mvh import keeps_verdicts
 from .readings_mvh import Reading
 from .references_mvh import Calibration, Document
 from .scripts_mvh import dominant_script
@@ -49,6 +51,9 @@ class Member:
 def members_of(model: Any, tokenizer: Any) -> list[Member]:
     """The members of a detector: itself, or those of an ensemble.
 
+    Each reads with its own copy of its tokenizer: calls with truncation or padding leave both in a fast tokenizer, so
+    whoever else uses the same object would cut texts here, silently.
+
     Args:
         model: A `MvhForSequenceClassification` or a `MvhEnsembleForSequenceClassification`.
         tokenizer: The one of the detector or of the first member.
@@ -68,12 +73,21 @@ def members_of(model: Any, tokenizer: Any) -> list[Member]:
     return [
         Member(
             part,
-            reader,
+            own_copy(reader),
             None if part.config.calibration is None else decode_calibration(part.config.calibration),
             part.fingerprint(),
         )
         for part, reader in zip(models, tokenizers, strict=True)
     ]
+
+
+def own_copy(tokenizer: Any) -> Any:
+    """A copy of a tokenizer without the truncation and padding that earlier calls left in it."""
+    own = copy.deepcopy(tokenizer)
+    if getattr(own, "is_fast", False):
+        own.backend_tokenizer.no_truncation()
+        own.backend_tokenizer.no_padding()
+    return own
 
 
 def identity(fingerprint: str, dtype: str) -> dict[str, str]:
@@ -93,6 +107,11 @@ def calibration_id(config: Any) -> str | None:
     return "+".join(dict.fromkeys(ids)) if len(ids) == len(packed) else None
 
 
+def fits(packed: Mapping[str, Any], at_work: Mapping[str, str]) -> bool:
+    """Whether a packed calibration was made with the identity at work."""
+    return all(packed["about"].get(key, value) == value for key, value in at_work.items())
+
+
 def stale(config: Any, members: Sequence[Member], at_work: Mapping[str, str]) -> list[str]:
     """Warnings where a calibration was doubted, or made with another normaliser, other weights or another dtype.
 
@@ -105,7 +124,10 @@ def stale(config: Any, members: Sequence[Member], at_work: Mapping[str, str]) ->
     if merges(config):
         pairs = [(member.config.calibration, identity(member.fingerprint, at_work["dtype"])) for member in members]
     warnings = []
-    for about, own in [(packed["about"], own) for packed, own in pairs if packed is not None]:
+    for packed, own in [(packed, own) for packed, own in pairs if packed is not None]:
+        about = packed["about"]
+        if own["dtype"] == "bfloat16" and keeps_verdicts(packed):
+            own = {key: value for key, value in own.items() if key != "dtype"}
         if "doubt" in about:
             warnings.append(f"When the detector was calibrated it was said: {about['doubt']}")
         warnings += [

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,11 +24,13 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import ChunkPipeline
 
 from .batching_mvh import INPUTS, Prepared, collate, score_documents
+from .bfloat16_mvh import Twins
 from .calibration_mvh import decode_calibration
 from .corrections_mvh import known
 from .inputs_mvh import PRECISIONS, check_batch_size, check_options, iterate_texts
 from .members_mvh import (
     calibration_id,
+    fits,
     identity,
     members_of,
     prepare_saving,
@@ -39,17 +41,12 @@ from .members_mvh import (
     stale,
 )
 from .passages_mvh import edge_segments, merge_passages, refine_passages
-from .precision_mvh import chosen_precision
+from .precision_mvh import chosen_precision, keeps_verdicts
 from .readings_mvh import Reading, mean_document
 from .references_mvh import Document
-from .results_mvh import document_result, error_result, screen_results, settings_of
+from .results_mvh import document_result, error_result, refuse_undecidable, screen_results, settings_of
 from .second_look_mvh import look_again
 from .segmentation_mvh import Segment
-
-if (
-    TYPE_CHECKING
-):  # never runs: the corrections import it when they need it; named so that loading from the Hub asks for it
-    import statsmodels  # noqa: F401
 
 TASK = "mvh-detect"
 VERSION = "0.1.0"
@@ -77,7 +74,8 @@ class MvhDetectPipeline(ChunkPipeline):
         document_type: "academic", "reference", "news", "official", "fiction" or "informal", where it is known and the
             detector has a feature that reads it; a calibration made without types holds for texts without.
         batch_size: Segments per batch at most; by default only their tokens are bounded, see `batching_mvh.batches`.
-        precision: "float32" (default), "bfloat16" for autocast, or "auto": bfloat16 where the device computes in it.
+        precision: "float32", "bfloat16", or "auto" (default): bfloat16 where the device computes in it and the calibration
+            says that verdicts stay (`precision_mvh`), else float32; "dtype" of a result's "model" tells which it was.
     """
 
     _load_tokenizer = True
@@ -98,6 +96,13 @@ class MvhDetectPipeline(ChunkPipeline):
         self.calibration_id = calibration_id(config)
         first = self.members[0]  # hashing all weights takes a while: a single detector is its own member
         self.fingerprint = first.fingerprint if first.model is self.model else self.model.fingerprint()
+        # a record of bfloat16 holds for the weights and the normaliser it was made with, and in place of float32
+        self.proven = (
+            self.model.dtype == torch.float32
+            and keeps_verdicts(config.calibration)
+            and fits(config.calibration, self.identity())
+        )
+        self.twins = Twins()
 
     def _sanitize_parameters(self, **options: Any) -> tuple[dict, dict, dict]:
         given = check_options(options)
@@ -124,11 +129,14 @@ class MvhDetectPipeline(ChunkPipeline):
             held = item
         yield {**held, "is_last": True}
 
-    def _forward(self, input_tensors: dict[str, Any], precision: str = "float32") -> dict[str, Any]:
+    def _forward(self, input_tensors: dict[str, Any], precision: str = "auto") -> dict[str, Any]:
         """Score a batch of one member: adds "margins", float32 of shape (B,), and hands all but the inputs through."""
-        model = self.members[input_tensors.get("member", 0)].model
+        member = input_tensors.get("member", 0)
+        model = self.members[member].model
         names = [name for name in INPUTS if name in input_tensors]
-        precision = chosen_precision(precision, self.device.type)
+        precision = chosen_precision(precision, self.device.type, self.proven)
+        if precision == "bfloat16" and self.device.type == "cpu":
+            model = self.twins.of(member, model)
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
             logits = model(**{name: input_tensors[name] for name in names}).logits.float()  # (B, 2)
         rest = {key: value for key, value in input_tensors.items() if key not in names}
@@ -186,13 +194,19 @@ class MvhDetectPipeline(ChunkPipeline):
 
         Raises:
             TypeError: If the input is no text and no collection of texts, or an option is unknown.
-            ValueError: If an option has an impossible value; options are checked before anything is read.
+            ValueError: If an option has an impossible value, or the options need a calibration that the detector lacks;
+                both are noticed before anything is read.
         """
         if args:
             raise TypeError(f"Options are named, e.g. alpha=0.01; got {len(args)} unnamed ones.")
         before, forward_options, post_options = self._sanitize_parameters(**options)
         before = {**self._preprocess_params, **before}
         refuse_idle_type(self.members, before.get("document_type"))
+        settings = settings_of(
+            self.model.config, self.calibration_id is not None, {**self._postprocess_params, **post_options}
+        )
+        calibrations = [member.calibration for member in self.members]
+        refuse_undecidable(self.calibration, calibrations, self.model.config, settings)
         work: dict[str, Any] = {
             "batch_size": check_batch_size(self._batch_size if batch_size is None else batch_size),
             "before": before,
@@ -213,7 +227,7 @@ class MvhDetectPipeline(ChunkPipeline):
         Args:
             texts: A list, column or iterable of texts.
             batch_size: Segments per batch at most.
-            precision: As for the call.
+            precision: As for the call; float32 by default, which calibrations are made in.
 
         Yields:
             In input order, for each text one reading of each member, or the exception that the text met.
@@ -286,6 +300,7 @@ class MvhDetectPipeline(ChunkPipeline):
         """Save weights, config, tokenizers and all code, so that the folder loads again wherever it is copied."""
         prepare_saving(self.model, self.members, Path(save_directory))
         super().save_pretrained(save_directory, **kwargs)
+        self.members[0].tokenizer.save_pretrained(save_directory)  # without what calls left in the caller's own
 
 
 def register() -> None:

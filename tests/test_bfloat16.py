@@ -1,0 +1,169 @@
+"""bfloat16 on a CPU: the twin and the three steps compute what float32 and transformers compute, or step aside."""
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoConfig
+
+from mvh import attention_mvh, bfloat16_mvh
+from mvh.attention_mvh import NAME, attention
+from mvh.bfloat16_mvh import PackedLinear, Twins, can_pack, has_twin, state_of, twin_of
+from mvh.configuration_mvh import MvhConfig
+from mvh.modeling_mvh import MvhForSequenceClassification, all_finite
+
+from .conftest import TINY
+
+SHAPES = {
+    "bert": {},
+    "roberta": {"max_position_embeddings": 130},
+    "deberta-v2": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 16,
+                   "share_att_key": True, "max_relative_positions": -1, "norm_rel_ebd": "layer_norm"},
+}  # fmt: skip
+packs = pytest.mark.skipif(not can_pack(), reason="this PyTorch packs no bfloat16 weights")
+
+
+@pytest.fixture(params=list(SHAPES))
+def model(request):
+    torch.manual_seed(0)
+    backbone = AutoConfig.for_model(request.param, vocab_size=100, pad_token_id=0, **TINY | SHAPES[request.param])
+    return MvhForSequenceClassification(MvhConfig(backbone, pooling="mean", core_tokens=60, context_tokens=8)).eval()
+
+
+def batch(lengths, longest):
+    ids = torch.randint(5, 100, (len(lengths), longest), generator=torch.Generator().manual_seed(1))
+    mask = torch.tensor([[1] * n + [0] * (longest - n) for n in lengths])
+    return {"input_ids": ids * mask, "attention_mask": mask}
+
+
+def in_bfloat16(model, given):
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        return model(**given).logits
+
+
+@packs
+@pytest.mark.parametrize("lengths", [(70, 70), (70, 33, 5), (1, 1)])
+def test_a_twin_is_as_near_to_float32_as_autocast_is(model, lengths):
+    given, twin = batch(lengths, max(lengths)), twin_of(model)
+    with torch.inference_mode():
+        exact = model(**given).logits
+    assert any(isinstance(module, PackedLinear) for module in twin.encoder.modules())
+    found = in_bfloat16(twin, given)
+    assert found.dtype == torch.float32 and not torch.equal(found, exact)
+    assert (found - exact).abs().max() < 0.02 * exact.abs().max() + 0.01
+    assert (in_bfloat16(model, given) - exact).abs().max() < 0.02 * exact.abs().max() + 0.01
+
+
+@packs
+def test_a_twin_shares_weights_and_leaves_the_model_alone(model):
+    given = batch((40, 9), 40)
+    with torch.inference_mode():
+        before = model(**given).logits
+    twin = twin_of(model)
+    pairs = zip(model.parameters(), twin.parameters(), strict=True)
+    assert all(own is other for own, other in pairs), "no second set of float32 weights"
+    with torch.inference_mode():
+        assert torch.equal(model(**given).logits, before)
+    assert not any(isinstance(module, PackedLinear) for module in model.modules())
+
+
+@packs
+def test_twins_follow_the_weights(model):
+    twins = Twins()
+    first = twins.of(0, model)
+    assert twins.of(0, model) is first and first is not model
+    with torch.no_grad():
+        next(iter(model.encoder.parameters())).mul_(1.5)
+    assert twins.of(0, model) is not first
+    before = state_of(model)
+    model.load_state_dict({name: tensor * 2 for name, tensor in model.state_dict().items()})
+    assert state_of(model) != before
+
+
+def test_no_twin_where_it_could_not_be_kept(model, monkeypatch):
+    assert has_twin(model) == can_pack()
+    model.encoder.lora_A = nn.Linear(2, 2)
+    assert not has_twin(model) and Twins().of(0, model) is model
+    del model.encoder.lora_A
+    model.to(torch.bfloat16)
+    assert not has_twin(model)
+
+
+def test_where_pytorch_cannot_a_warning_says_so_and_autocast_computes(model, monkeypatch):
+    def broken(*args):
+        raise NotImplementedError("no such function")
+
+    said = []
+    monkeypatch.setattr(bfloat16_mvh, "pack", broken)
+    monkeypatch.setattr(bfloat16_mvh.logger, "warning", said.append)
+    can_pack.cache_clear()
+    assert Twins().of(0, model) is model and "runs under autocast" in said[0] and "NotImplementedError" in said[0]
+    can_pack.cache_clear()
+
+
+class Asking(nn.Module):
+    """What an attention module tells the attention function of itself."""
+
+    is_causal = False
+
+
+@pytest.mark.parametrize("tokens", [1, 7, 40])
+@pytest.mark.parametrize("at_once", [1, 3 * 2 * 40**2, 2**20])
+def test_three_steps_equal_sdpa(monkeypatch, tokens, at_once):
+    monkeypatch.setattr(attention_mvh, "SCORES_AT_ONCE", at_once)
+    generator = torch.Generator().manual_seed(tokens)
+    states = torch.randn(3, 5, 2, tokens, 16, generator=generator)
+    mask = torch.ones(5, 1, tokens, tokens, dtype=torch.bool)
+    mask[2, ..., tokens // 2 + 1 :] = False
+    asking = Asking().eval()
+    for hidden in (None, mask):
+        exact = attention(asking, *states, hidden, scaling=0.25)[0]  # float32 is transformers' own
+        with torch.no_grad():
+            found = attention(asking, *states.bfloat16(), hidden, scaling=0.25)[0]
+        assert found.dtype == torch.bfloat16 and found.shape == exact.shape == (5, tokens, 2, 16)
+        assert (found.float() - exact).abs().max() < 0.03
+
+
+def test_gradients_of_three_steps_are_those_of_sdpa():
+    states = torch.randn(3, 4, 2, 20, 16, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(4, 1, 20, 20, dtype=torch.bool)
+    mask[2, ..., 11:] = False
+    gradients = []
+    for kind in (torch.float32, torch.bfloat16):  # float32 is transformers' own
+        given = states.detach().clone().to(kind).requires_grad_()
+        attention(Asking().train(), *given, mask, scaling=0.25)[0].float().square().sum().backward()
+        gradients.append(given.grad.float())
+    assert (gradients[0] - gradients[1]).abs().max() < 0.05 * gradients[0].abs().max()
+
+
+def test_three_steps_step_aside():
+    states, asking = torch.randn(3, 1, 2, 4, 8).bfloat16(), Asking().eval()
+
+    def serves(mask=None, dropout=0.0, **others):
+        return attention_mvh.serves(asking, *states[:2], mask, dropout, others)
+
+    assert serves() and serves(position_bias=None, output_attentions=False)
+    assert not serves(position_bias=states) and not serves(is_causal=True)
+    assert not serves(mask=torch.zeros(1, 1, 4, 4)), "a mask that is added"
+    assert not serves(dropout=0.1)
+    asking.is_causal = True
+    assert not serves()
+    assert not attention_mvh.serves(asking, *states[:2].float(), None, 0.0, {})
+
+
+def test_a_backbone_told_otherwise_keeps_its_attention(model):
+    kind = model.config.backbone_config.model_type
+    assert model.encoder.config._attn_implementation == ("eager" if kind == "deberta-v2" else NAME)
+    model.encoder.config._attn_implementation = "eager"
+    attention_mvh.use_plain_attention(model.encoder)
+    assert model.encoder.config._attn_implementation == "eager"
+    assert NAME not in str(model.config.to_dict()), "a saved config names no function of this process"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_is_not_finite_is_seen_anywhere(value):
+    for place in (0, 3, 6):
+        tensor = torch.zeros(7)
+        assert all_finite(tensor)
+        tensor[place] = value
+        assert not all_finite(tensor)
+    assert all_finite(torch.zeros(0)) and all_finite(torch.arange(3))
