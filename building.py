@@ -57,6 +57,8 @@ def build_model(
         feature_std=std,
         feature_data=data,
     )
+    if not model_args.train_embeddings:
+        model.get_input_embeddings().requires_grad_(False)
     if not model_args.lora_r:
         return model
     from peft import LoraConfig, get_peft_model

@@ -15,6 +15,7 @@ import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
+from mvh.bag_mvh import check_bag
 from mvh.configuration_mvh import HEADS, POOLINGS
 from mvh.dataset_builder.augment import Plan, make_plans
 from mvh.dataset_builder.perturb import PerturbPlan, perturb_plans
@@ -61,6 +62,10 @@ class ModelArguments:
     encoder_dropout: float | None = field(
         default=None, metadata={"help": "Hidden and attention dropout of the encoder."}
     )
+    train_embeddings: bool = field(
+        default=True,
+        metadata={"help": "Train the word embeddings too: of mDeBERTa they are two thirds of all weights."},
+    )
     core_tokens: int = field(default=256, metadata={"help": "Tokens of a segment's core."})
     context_tokens: int = field(default=50, metadata={"help": "Tokens of left context."})
     feature_names: list[str] = field(
@@ -72,6 +77,13 @@ class ModelArguments:
             "help": "Normalisation steps in order, among them 'stop_words' and 'symbols'; the default ones if not given."
         },
     )
+    bag_orders: list[int] = field(
+        default_factory=list,
+        metadata={
+            "help": "Lengths of the token n-grams that are counted beside the encoder, such as 1 2; [] for none."
+        },
+    )
+    bag_buckets: int = field(default=1 << 20, metadata={"help": "Size of their hash table, a power of two."})
     lora_r: int = field(default=0, metadata={"help": "Rank of LoRA in the encoder; 0 trains all weights."})
     lora_alpha: int = field(default=16, metadata={"help": "Scale of LoRA."})
     lora_dropout: float = field(default=0.0, metadata={"help": "Dropout of LoRA."})
@@ -93,6 +105,8 @@ class ModelArguments:
         if self.head == "label_token" and self.feature_names:
             raise ValueError(f"head 'label_token' takes no handcrafted features, got {self.feature_names}.")
         expand_features(self.feature_names)
+        if self.bag_orders:
+            check_bag({"orders": self.bag_orders, "buckets": self.bag_buckets})
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {POOLINGS}, got {self.pooling!r}.")
         widths = self.head_widths
@@ -170,6 +184,10 @@ class MvhTrainingArguments(TrainingArguments):
     output_dir: str = field(default="runs/mvh", metadata={"help": "Folder of checkpoints, log and result."})
     frozen_epochs: list[int] = field(
         default_factory=list, metadata={"help": "Epochs, from 1, in which only the head is trained."}
+    )
+    keep_frozen_features: bool = field(
+        default=True,
+        metadata={"help": "In frozen epochs run the encoder once over the training segments and keep its vectors."},
     )
     lr_milestones: list[float] = field(
         default_factory=list,

@@ -17,13 +17,15 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from dataclasses import asdict
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 import torch
+from datasets.exceptions import DatasetGenerationError
+from safetensors import SafetensorError
 from transformers import (
     AutoTokenizer,
     EvalPrediction,
@@ -35,20 +37,38 @@ from mvh.dataset_builder.build import build_dataset
 from mvh.dataset_builder.folder import tokenizer_sha256
 from mvh.dataset_builder.writing import LABELS
 from mvh.export import export_checkpoint, file_sha256, provenance
+from mvh.fit_bag import add_bag
 from mvh.fit_features import segment_features
+from mvh.frozen import FreezeSchedule
 from mvh.metrics import classification_metrics
 from mvh.normalization_mvh import NORMALIZER_VERSION, STEPS
 from mvh.recipe import DataArguments, ModelArguments, MvhTrainingArguments, parse_recipe
+from mvh.resuming import keep_recipe, last_checkpoint, sweep, write_json
 from mvh.seen import dataset_texts, text_hashes
+from mvh.sole_use import sole_use
 from mvh.statistics_mvh import document_margin
-from mvh.trainer import FreezeSchedule, MvhTrainer
+from mvh.trainer import ROW, MvhTrainer
 
 logger = logging.getLogger("mvh.train")
 
 
 def main(argv: list[str] | None = None) -> Path:
-    """Parse -> data -> model -> train -> evaluate -> export. Returns the folder of the finished detector."""
+    """Parse -> data -> model -> train -> evaluate -> export. Returns the folder of the finished detector.
+
+    Raises:
+        ValueError: If the recipe, the data or `output_dir` is not what a training needs, or another training is in there.
+        OSError: If something cannot be read or written.
+    """
     model_args, data_args, args = parse_recipe(sys.argv[1:] if argv is None else argv)
+    alone = args.process_index == 0  # of several processes of one training the first answers for all
+    with sole_use(Path(args.output_dir), "training") if alone else nullcontext():
+        return run(model_args, data_args, args)
+
+
+def run(model_args: ModelArguments, data_args: DataArguments, args: MvhTrainingArguments) -> Path:
+    """Train as described, or go on with what a killed run has left in `args.output_dir`; see `main`."""
+    if args.process_index == 0:
+        sweep(args.output_dir)
     checkpoint = last_checkpoint(args.output_dir)
     keep_recipe(model_args, data_args, args, resumed=checkpoint is not None)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -68,7 +88,7 @@ def main(argv: list[str] | None = None) -> Path:
         callbacks=[FreezeSchedule(args.frozen_epochs)],
     )
     trainer.train(resume_from_checkpoint=checkpoint)
-    return finish(trainer, tokenizer, model_args, data_args, made_by)
+    return finish(trainer, tokenizer, data, model_args, data_args, made_by)
 
 
 # --- data ---
@@ -90,6 +110,7 @@ def load_segments(
     Raises:
         ValueError: If the folder was built from another file, sample, tokenizer, normaliser or segmentation than the
             recipe says, for other labels, or lacks the split "train" or "choose".
+        OSError: If the cache of `datasets` cannot take the segments.
     """
     folder = Path(data_args.dataset or Path(args.output_dir) / "data")
     with args.main_process_first(desc="building the dataset"):
@@ -141,7 +162,11 @@ def load_segments(
     for name, value in wanted.items():
         if built[name] != value:
             raise ValueError(f"The dataset {folder} was built with {name} {built[name]}, the recipe wants {value}.")
-    segments = datasets.load_dataset(str(folder), "segments")
+    try:
+        segments = datasets.load_dataset(str(folder), "segments")
+    except DatasetGenerationError as error:
+        why = error.__cause__ or error
+        raise OSError(f"The segments of {folder} cannot be brought into the cache of `datasets`: {why}.") from error
     for split in ("train", "choose"):
         if split not in segments:
             raise ValueError(f"The dataset {folder} has no segment in the split {split!r}; it needs more documents.")
@@ -158,7 +183,10 @@ def prepare(segments: datasets.Dataset, config: Any) -> datasets.Dataset:
 
 
 class Collator:
-    """Pad the segments of a batch to the longest: input_ids and attention_mask (B, T), labels (B,), features (B, F)."""
+    """Pad the segments of a batch to the longest.
+
+    input_ids and attention_mask (B, T), labels (B,), features (B, F) and row (B,) where the rows have some.
+    """
 
     def __init__(self, pad_token_id: int) -> None:
         self.pad_token_id = pad_token_id
@@ -175,6 +203,8 @@ class Collator:
         }
         if "features" in rows[0]:
             batch["features"] = torch.tensor(np.array([row["features"] for row in rows], dtype=np.float32))  # (B, F)
+        if ROW in rows[0]:
+            batch[ROW] = torch.tensor([row[ROW] for row in rows])  # (B,)
         return batch
 
 
@@ -209,68 +239,28 @@ def _groups(inverse: np.ndarray) -> list[np.ndarray]:
     return np.split(order, np.cumsum(np.bincount(inverse))[:-1])
 
 
-def last_checkpoint(output_dir: str) -> str | None:
-    """The last whole Trainer checkpoint of a killed run, or None; one killed while it was written is passed over."""
-    folders = sorted(Path(output_dir).glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1]))
-    for folder in reversed(folders):
-        try:  # written last, and in place: a kill leaves none of it or half
-            json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            continue
-        logger.info(f"Going on from {folder}.")
-        return str(folder)
-    return None
-
-
-# fields that may change between a killed run and the one that goes on: they do not touch the weights
-HARMLESS = (
-    "output_dir",
-    "run_name",
-    "log",
-    "disable_tqdm",
-    "report_to",
-    "save",
-    "eval",
-    "hub",
-    "push_to_hub",
-    "trackio",
-    "rewrites",
-)
-
-
-def keep_recipe(
-    model_args: ModelArguments, data_args: DataArguments, args: MvhTrainingArguments, resumed: bool
-) -> None:
-    """Write what is trained to `output_dir/recipe.json`; a run that goes on must be the same training.
-
-    Raises:
-        ValueError: If a run is resumed with another value of a field than it was begun with.
-    """
-    path = Path(args.output_dir) / "recipe.json"
-    fields = {**asdict(model_args), **asdict(data_args), **json.loads(args.to_json_string())}
-    fields = {key: value for key, value in fields.items() if not key.startswith(HARMLESS)}
-    if resumed and path.exists():
-        begun = json.loads(path.read_text(encoding="utf-8"))
-        changed = [key for key in fields if begun.get(key) != fields[key]]
-        if changed:
-            key = changed[0]
-            raise ValueError(
-                f"{args.output_dir} holds a training begun with {key} {begun.get(key)!r}, and now it is "
-                f"{fields[key]!r}; name another output_dir or remove that one."
-            )
-    elif args.process_index == 0:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(fields, indent=1), encoding="utf-8")
-
-
 def finish(
-    trainer: MvhTrainer, tokenizer: Any, model_args: ModelArguments, data_args: DataArguments, made_by: dict[str, Any]
+    trainer: MvhTrainer,
+    tokenizer: Any,
+    data: datasets.DatasetDict,
+    model_args: ModelArguments,
+    data_args: DataArguments,
+    made_by: dict[str, Any],
 ) -> Path:
-    """Evaluate, merge LoRA, export the detector and write the training log (on the main process)."""
-    metrics = trainer.evaluate()
+    """Evaluate, merge LoRA, join the bag of n-grams, export the detector and write the training log (on the main process)."""
+    evaluated = trainer.predict(trainer.eval_dataset, metric_key_prefix="eval")
+    metrics = evaluated.metrics
+    trainer.log(metrics)
     model = trainer.accelerator.unwrap_model(trainer.model)
     if model_args.lora_r:
         model = model.merge_and_unload()
+    if model_args.bag_orders:
+        choose = data["choose"].sort("length")
+        joined = add_bag(
+            model, data["train"], choose, evaluated.predictions, model_args.bag_orders, model_args.bag_buckets
+        )
+        with_bag = segment_and_document_metrics(choose)(EvalPrediction(joined, evaluated.label_ids))
+        metrics = {**metrics, **{f"with_bag_{name}": value for name, value in with_bag.items()}}
     folder = Path(trainer.args.output_dir) / "model"
     if not trainer.is_world_process_zero():
         return folder
@@ -283,9 +273,7 @@ def finish(
         "world_size": trainer.args.world_size,
         **made_by,
     }
-    (Path(trainer.args.output_dir) / "training.json").write_text(
-        json.dumps(log, indent=1, default=str), encoding="utf-8"
-    )
+    write_json(Path(trainer.args.output_dir) / "training.json", log)
     model.freeze_encoder(False)
     data_folder = Path(data_args.dataset or Path(trainer.args.output_dir) / "data")
     export_checkpoint(
@@ -300,5 +288,18 @@ def finish(
     return folder
 
 
+def command() -> int:
+    """The command line: `main`, with one sentence for a fault. Returns the exit status."""
+    try:
+        main()
+    except (ValueError, OSError, SafetensorError) as error:
+        logger.error("error: %s", error)
+        return 1
+    except KeyboardInterrupt:
+        logger.error("Interrupted: the same command goes on from the last checkpoint.")
+        return 130
+    return 0
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(command())

@@ -1,31 +1,22 @@
-"""The Trainer bent to the article's training: frozen epochs, milestones in epochs, batches of similar length."""
+"""The Trainer bent to the article's training: frozen epochs without the encoder, milestones, batches of similar length."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer
 
+from mvh.frozen import can_keep, looked_up, pooled_vectors, similar_batches
 
-class FreezeSchedule(TrainerCallback):
-    """Freeze the encoder in the given epochs and thaw it in the others.
-
-    The optimizer must be built while everything is trainable, so nothing may be frozen before the Trainer starts.
-    """
-
-    def __init__(self, frozen_epochs: list[int]) -> None:
-        self.frozen_epochs = set(frozen_epochs)
-
-    def on_epoch_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Set the state for the epoch that begins; right after a resume in the middle of an epoch, too."""
-        epoch = int((state.epoch or 0.0) + 1e-6) + 1
-        detector = getattr(model, "module", model)
-        detector.freeze_encoder(epoch in self.frozen_epochs)
+ROW = "row"  # column of the training set: a segment's number
 
 
 class LengthBatches(torch.utils.data.Sampler[int]):
@@ -58,7 +49,73 @@ class LengthBatches(torch.utils.data.Sampler[int]):
 
 
 class MvhTrainer(Trainer):
-    """Trainer with learning-rate milestones in epochs and evaluation in the order of the dataset."""
+    """Trainer with milestones in epochs, evaluation in the dataset's order, and frozen epochs without the encoder."""
+
+    kept: torch.Tensor | None = None  # (N, H), what the frozen encoder makes of the training segments
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        if can_keep(self.args, self.model.config):
+            segments: datasets.Dataset = named["train_dataset"]
+            self.train_dataset = segments.add_column(ROW, np.arange(len(segments)))
+
+    def train(self, *given: Any, **named: Any) -> Any:
+        """As in transformers."""
+        self.kept = None  # an earlier call may have ended in a frozen epoch, with other weights
+        return super().train(*given, **named)
+
+    def training_step(
+        self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """As in transformers; in a frozen epoch the encoder's vectors are looked up, see mvh.frozen."""
+        rows = inputs.pop(ROW, None)  # (B,)
+        detector = self.accelerator.unwrap_model(model)
+        if rows is None or not detector.encoder_frozen:
+            self.kept = None
+            return super().training_step(model, inputs, num_items_in_batch)
+        if self.kept is None:
+            self.kept = self._encode_training_set(detector)
+        inputs |= {"input_ids": rows[:, None], "attention_mask": torch.ones_like(rows)[:, None]}  # (B, 1)
+        with looked_up(detector.encoder, self.kept):
+            return super().training_step(model, inputs, num_items_in_batch)
+
+    def _encode_training_set(self, detector: Any) -> torch.Tensor:
+        """The frozen encoder's vectors of all training segments, shape (N, H); draws no random number."""
+        detector.eval()
+        lengths = self.train_dataset["length"]
+        vectors = torch.empty(0)
+        for rows in similar_batches(lengths, self.args.eval_batch_size):
+            batch = self._prepare_inputs(self.data_collator([self.train_dataset[row] for row in rows]))
+            with self.accelerator.autocast():
+                found = pooled_vectors(detector, {k: v for k, v in batch.items() if k not in (ROW, "labels")})  # (B, H)
+            if not len(vectors):
+                vectors = found.new_empty(len(lengths), found.shape[1])  # (N, H)
+            vectors[rows] = found
+        return vectors
+
+    def _set_signature_columns_if_needed(self) -> None:
+        """The columns that are kept for a batch: what `forward` takes, and the row's number."""
+        super()._set_signature_columns_if_needed()
+        if ROW not in self._signature_columns:
+            self._signature_columns.append(ROW)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """As in transformers; where it fails, what was begun goes and a sentence says what is left.
+
+        Raises:
+            OSError: If the checkpoint cannot be written; torch and safetensors tell of it each in a way of its own.
+        """
+        try:
+            super()._save_checkpoint(model, trial)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            out = Path(self.args.output_dir)
+            shutil.rmtree(out / f"checkpoint-{self.state.global_step}", ignore_errors=True)
+            free = shutil.disk_usage(out).free / 2**20
+            raise OSError(
+                f"The checkpoint of step {self.state.global_step} cannot be written to {out}, where {free:,.0f} MB are "
+                f"free: {' '.join(str(error).split())[:300]}. Earlier checkpoints are whole; the same command goes on "
+                "from the last of them."
+            ) from error
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LRScheduler:
         """MultiStepLR whose milestones are epochs (the Trainer steps the scheduler once per optimizer step)."""

@@ -39,13 +39,14 @@ TEST_DOCUMENTS = 1000
 POSITIONS = 512  # of a backbone made here: longer than any segment of the tables
 QUICK_DOCUMENTS = 24
 QUICK_SIZES = {"hidden_size": 32, "num_hidden_layers": 1}
-BACKBONES: dict[str, str | None] = {  # name on the command line -> Hub name; None is made from the training texts alone
+BACKBONES: dict[str, str | int] = {  # name on the command line -> Hub name; or the word pieces of one made from the texts
     "mdeberta": "microsoft/mdeberta-v3-base",
     "xlmr": "FacebookAI/xlm-roberta-base",
     "minilm_l12": "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
     "t5": "google-t5/t5-base",
     "minilm_l6": "sentence-transformers/all-MiniLM-L6-v2",
-    "scratch": None,
+    "scratch": 8_000,
+    "scratch_30k": 30_000,
 }
 
 
@@ -134,16 +135,16 @@ def run_folder(training: Training, job: Job) -> Path:
 
 def backbone_of(training: Training, job: Job) -> str:
     """Name or folder of the backbone's weights; one without weights is made from the texts of role "train"."""
-    published = BACKBONES[job.backbone]
-    if published is not None:
-        return job.weights or published
-    folder = job.work / f"backbone-{'-'.join(training.data)}-{job.seed}"
+    made = BACKBONES[job.backbone]
+    if isinstance(made, str):
+        return job.weights or made
+    folder = job.work / f"backbone-{'-'.join(training.data)}-{job.backbone}-{job.seed}"
     if not folder.exists():
         texts = [row["text"] for name in training.data for row in training_role(job.files[name][0], job.seed)]
         drawn = np.random.default_rng(job.seed).permutation(len(texts))[: 4000 if not job.quick else 50]
         sizes: dict[str, int] = QUICK_SIZES if job.quick else {}
         part = folder.with_name(folder.name + ".part")
-        small_backbone((texts[index] for index in drawn), part, job.seed, positions=POSITIONS, **sizes)
+        small_backbone((texts[index] for index in drawn), part, job.seed, made, positions=POSITIONS, **sizes)
         part.rename(folder)
     return str(folder)
 

@@ -14,7 +14,6 @@ Exit status: 0 the scan is complete (failed documents are counted and say why), 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -26,12 +25,13 @@ from tqdm import tqdm
 
 from mvh.cli.faults import FAILED, INTERRUPTED, OK, failed
 from mvh.corrections_mvh import CORRECTIONS
+from mvh.inputs_mvh import PRECISIONS
 from mvh.scan.plan import PLAN, Plan, check_column, check_same, find_sources, make_plan, read_plan, write_plan
 from mvh.scan.scorer import Scorer
+from mvh.sole_use import LOCK, sole_use
 from mvh.usage import documented
 from mvh.voting_mvh import VOTES
 
-LOCK = ".lock"
 FDR = 0.05  # where neither --fdr nor --alpha is given
 JUDGED = ("alpha", "correction", "vote", "confidence", "precision", "batch_size")
 EXECUTORS = ("local", "slurm", "ray")
@@ -54,7 +54,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     judged.add_argument("--correction", choices=tuple(CORRECTIONS), help="of the segments within a document")
     judged.add_argument("--vote", choices=tuple(VOTES), help="how a document's segments make its label")
     judged.add_argument("--confidence", type=probability, help="keep alpha with this confidence, not on average only")
-    judged.add_argument("--precision", choices=("float32", "bfloat16"), help="bfloat16 is faster where the CPU has it")
+    judged.add_argument("--precision", choices=PRECISIONS, help="auto: bfloat16 where a worker computes in it")
     judged.add_argument("--batch-size", type=positive, metavar="N", help="segments per batch")
     kept = parser.add_argument_group("what is kept")
     kept.add_argument(
@@ -144,22 +144,17 @@ def planned(args: argparse.Namespace) -> Plan:
 
 
 @contextmanager
-def sole_use(folder: Path) -> Iterator[None]:
-    """Keep a second scan away from the folder; the system lets go when this process ends, however it ends.
+def sole_output(folder: Path) -> Iterator[None]:
+    """Keep a second scan away from the folder; one in which nothing was begun is left as it was found.
 
     Raises:
         ValueError: If another scan is at work there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"Another scan is at work in {folder}; wait for it or name another OUTPUT.") from None
+    with sole_use(folder, "scan"):
         try:
             yield
         finally:
-            if not (folder / PLAN).exists():  # nothing was begun: leave no trace
+            if not (folder / PLAN).exists():
                 (folder / LOCK).unlink(missing_ok=True)
                 with suppress(OSError):
                     folder.rmdir()
@@ -230,7 +225,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     args = arguments(argv)
     try:
-        with sole_use(args.output):
+        with sole_output(args.output):
             report = scan(args)
     except KeyboardInterrupt:
         say("\nInterrupted: finished shards are kept; give the same command again to go on.")

@@ -356,11 +356,11 @@ def test_refusals_are_sentences(tmp_path, detector, scanned, capsys):
 
 
 def test_two_scans_in_one_folder(tmp_path, detector, capsys):
-    from mvh.scan.__main__ import sole_use
+    from mvh.sole_use import sole_use
 
-    with sole_use(tmp_path / "out"):
+    with sole_use(tmp_path / "out", "scan"):
         assert scan(corpus(tmp_path / "posts.jsonl"), tmp_path / "out", "--model", detector) == 1
-    assert "Another scan is at work" in capsys.readouterr().err
+    assert "Another scan (process" in capsys.readouterr().err
 
 
 def test_no_document_could_be_scored(tmp_path, detector, capsys):

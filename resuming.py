@@ -1,0 +1,85 @@
+"""The output folder of a training: what a killed run left there, and that the run that goes on is the same training."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mvh.placing import UNFINISHED
+from mvh.recipe import DataArguments, ModelArguments, MvhTrainingArguments
+
+logger = logging.getLogger("mvh.train")
+
+
+def sweep(output_dir: str) -> None:
+    """Remove what killed runs left unfinished; for the one process that has the folder for itself."""
+    for left in Path(output_dir).glob(f"*{UNFINISHED}*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def last_checkpoint(output_dir: str) -> str | None:
+    """The last whole Trainer checkpoint of a killed run, or None; one killed while it was written is passed over."""
+    folders = sorted(Path(output_dir).glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1]))
+    for folder in reversed(folders):
+        try:  # written last, and in place: a kill leaves none of it or half
+            json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            continue
+        logger.info(f"Going on from {folder}.")
+        return str(folder)
+    return None
+
+
+# fields that may change between a killed run and the one that goes on: they do not touch the weights
+HARMLESS = (
+    "output_dir",
+    "run_name",
+    "log",
+    "disable_tqdm",
+    "report_to",
+    "save",
+    "eval",
+    "hub",
+    "push_to_hub",
+    "trackio",
+    "rewrites",
+)
+
+
+def keep_recipe(
+    model_args: ModelArguments, data_args: DataArguments, args: MvhTrainingArguments, resumed: bool
+) -> None:
+    """Write what is trained to `output_dir/recipe.json`; a run that goes on must be the same training.
+
+    Raises:
+        ValueError: If a run is resumed with another value of a field than it was begun with.
+    """
+    path = Path(args.output_dir) / "recipe.json"
+    fields = {**asdict(model_args), **asdict(data_args), **json.loads(args.to_json_string())}
+    fields = {key: value for key, value in fields.items() if not key.startswith(HARMLESS)}
+    if resumed and path.exists():
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        changed = [key for key in fields if begun.get(key) != fields[key]]
+        if changed:
+            key = changed[0]
+            raise ValueError(
+                f"{args.output_dir} holds a training begun with {key} {begun.get(key)!r}, and now it is "
+                f"{fields[key]!r}; name another output_dir or remove that one."
+            )
+    elif args.process_index == 0:
+        write_json(path, fields)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file of plain JSON types, whole or not at all; what JSON lacks is written as text."""
+    part = path.with_name(f"{path.name}.part")
+    try:
+        part.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise

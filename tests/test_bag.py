@@ -1,0 +1,107 @@
+"""The bag of n-grams: counted exactly, blind to padding and batch, fitted to what tells the classes apart, kept by a save."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mvh.bag_mvh import NgramBag, check_bag, count_runs, hashed_ngrams
+from mvh.fit_bag import add_bag, bag_margins, fit_bag, pad, share_out
+from mvh.modeling_mvh import MvhForSequenceClassification
+
+TOKENS = st.lists(st.integers(0, 30), min_size=1, max_size=40)
+
+
+def segments(rng: np.random.Generator, count: int = 400) -> datasets.Dataset:
+    """Segments whose class is told by which of the pairs (7, 8) and (8, 7) they hold, and by nothing else."""
+    rows = []
+    for number in range(count):
+        label = number % 2
+        ids = rng.integers(10, 40, size=int(rng.integers(5, 30))).tolist()
+        ids[2:2] = [7, 8] if label else [8, 7]
+        rows.append({"document_id": number // 2 * 2 + label, "input_ids": ids, "label": label, "core_tokens": len(ids)})
+    return datasets.Dataset.from_list(rows)
+
+
+@given(ids=TOKENS)
+def test_counts_are_those_of_a_counter(ids: list[int]) -> None:
+    def bucket(*gram: int) -> int:
+        return int(hashed_ngrams(*pad([list(gram)]), [len(gram)], 1 << 10).item())
+
+    expected = Counter(map(bucket, ids)) + Counter(map(bucket, ids, ids[1:]))
+    found, counts = count_runs(hashed_ngrams(*pad([ids]), [1, 2], 1 << 10))
+    assert dict(zip(found[counts > 0].tolist(), counts[counts > 0].tolist(), strict=True)) == expected
+
+
+@given(rows=st.lists(TOKENS, min_size=1, max_size=5))
+def test_a_margin_knows_nothing_of_padding_and_of_its_neighbours(rows: list[list[int]]) -> None:
+    torch.manual_seed(0)
+    bag = NgramBag([1, 2, 3], 64)
+    bag.idf.data.uniform_(0, 2)
+    bag.weight.data.normal_()
+    together = bag(*pad(rows))
+    alone = torch.cat([bag(*pad([row])) for row in rows])
+    assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_the_order_of_tokens_counts() -> None:
+    first, second = (hashed_ngrams(*pad([ids]), [2], 1 << 20) for ids in ([7, 8], [8, 7]))
+    assert first.item() != second.item()
+
+
+def test_it_learns_what_no_single_token_tells() -> None:
+    rng = np.random.default_rng(0)
+    bag = fit_bag(segments(rng), [1, 2], 1 << 16)
+    held_out = segments(rng)
+    assert ((bag_margins(bag, held_out) > 0) == np.array(held_out["label"])).mean() > 0.95
+    blind = fit_bag(segments(rng), [1], 1 << 16)
+    assert ((bag_margins(blind, held_out) > 0) == np.array(held_out["label"])).mean() < 0.8
+
+
+def test_the_shares_follow_who_is_right() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(200) % 2
+    right, noise = labels + rng.normal(0, 0.3, 200), rng.normal(0, 5, 200)
+    for encoder, counted in ((right, noise), (noise, right)):
+        bag = NgramBag([1], 4)
+        bag.weight.data[:] = 1.0
+        share_out(bag, encoder, counted, labels)
+        joined = bag.encoder_share.item() * encoder + bag.weight[0].item() * counted + bag.bias.item()
+        assert ((joined > 0) == labels).mean() > 0.9
+    with pytest.raises(ValueError, match="one"):
+        share_out(NgramBag([1], 4), right, noise, np.zeros(200, dtype=np.int64))
+
+
+def test_joined_saved_and_loaded_it_says_the_same(tmp_path: Path, backbone_folder: Path) -> None:
+    rng = np.random.default_rng(0)
+    torch.manual_seed(0)
+    model = MvhForSequenceClassification.from_backbone(str(backbone_folder), core_tokens=40, context_tokens=8).eval()
+    train, choose = segments(rng), segments(rng)
+    ids, mask = pad(choose["input_ids"])
+    with torch.no_grad():
+        before = model(ids, mask).logits
+        joined = add_bag(model, train, choose, before.numpy(), [1, 2], 1 << 12)
+        after = model(ids, mask).logits
+    assert np.allclose(after[:, 1] - after[:, 0], joined[:, 1] - joined[:, 0], atol=1e-4)
+    assert not torch.allclose(before, after)
+    model.save_pretrained(tmp_path)
+    again = MvhForSequenceClassification.from_pretrained(tmp_path).eval()
+    with torch.no_grad():
+        assert torch.equal(again(ids, mask).logits, after)
+
+
+@pytest.mark.parametrize(
+    "bag", [{"orders": [1]}, {"orders": [], "buckets": 4}, {"orders": [1, 1], "buckets": 4}, {"orders": [9], "buckets": 4},
+            {"orders": [1], "buckets": 12}, {"orders": [1], "buckets": 1 << 40}, {"orders": [True], "buckets": 4}]
+)  # fmt: skip
+def test_a_bag_that_cannot_be_is_refused(bag: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="bag"):
+        check_bag(bag)
