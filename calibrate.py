@@ -33,11 +33,12 @@ from mvh.card import write_card
 from mvh.dataset_builder.build import fingerprint
 from mvh.dataset_builder.texts import read_texts
 from mvh.dataset_builder.writing import LABELS
-from mvh.export import provenance, put_in_place, refuse_foreign
+from mvh.export import provenance, refuse_foreign
 from mvh.members_mvh import identity, merges
 from mvh.normalization_mvh import normalize
 from mvh.opening import open_folder
 from mvh.pipeline_mvh import TASK
+from mvh.placing import unfinished_folder
 from mvh.readings_mvh import Reading, human_scale, mean_document
 from mvh.references_mvh import Calibration, Document
 from mvh.seen import refuse_seen, write_seen
@@ -106,20 +107,15 @@ def calibrate(
         owner = config if index is None else config["members"][index]
         at_work = detect.identity() if index is None else identity(detect.members[index].fingerprint, "float32")
         owner["calibration"] = pack(segments, documents, short, said | at_work, older, alpha, statistic)
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        shutil.copytree(checkpoint, part)
+    with unfinished_folder(out, refuse_foreign) as folder:
+        shutil.copytree(checkpoint, folder, dirs_exist_ok=True)
         # the code that made the scores, whatever the checkpoint came with
         for file in Path(__file__).parent.glob("*_mvh.py"):
-            shutil.copy(file, part / file.name)
-        (part / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        write_seen(part, [*segment_texts, *document_texts], use="calibration")
-        write_card(part)
-        return put_in_place(part, out)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)  # a full disk is not made fuller
-        raise
+            shutil.copy(file, folder / file.name)
+        (folder / "config.json").write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_seen(folder, [*segment_texts, *document_texts], use="calibration")
+        write_card(folder)
+    return out
 
 
 def pack(
@@ -288,4 +284,7 @@ def _key(text: str) -> bytes:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -28,10 +27,11 @@ from mvh.calibration_mvh import decode_calibration
 from mvh.card import read_figures, write_card
 from mvh.corrections_mvh import known
 from mvh.ensemble_mvh import COMBINATIONS, SCORE_COMBINATIONS, MvhEnsembleConfig, MvhEnsembleForSequenceClassification
-from mvh.export import clean_json, put_in_place, refuse_foreign
+from mvh.export import clean_json, refuse_foreign
 from mvh.members_mvh import TOKENIZERS
 from mvh.opening import local_folder, open_folder, read_config
 from mvh.pipeline_mvh import MvhDetectPipeline
+from mvh.placing import unfinished_folder
 from mvh.readings_mvh import human_scale
 from mvh.references_mvh import Calibration
 from mvh.seen import USES, read_seen, write_hashes
@@ -86,21 +86,19 @@ def make_ensemble(
     for member, folder in zip(members, folders, strict=True):
         member.to(stored_dtype(folder))
 
-    part = out.with_name(out.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.parent.mkdir(parents=True, exist_ok=True)
-    detect.save_pretrained(str(part))
-    clean_json(part / "config.json", fields={"dtype": "float32"})
-    for file in [part / "tokenizer_config.json", *part.glob(f"{TOKENIZERS}/*/tokenizer_config.json")]:
-        clean_json(file)
-    for use in USES:
-        hashes = [seen for folder in folders if (seen := read_seen(folder, use)) is not None]
-        if 0 < len(hashes) < len(folders):
-            logger.warning(f"Only {len(hashes)} of {len(folders)} members say which texts served their {use}.")
-        if hashes:
-            write_hashes(part, np.concatenate(hashes), use)
-    write_card(part, card_figures(folders, configs, combine))
-    return put_in_place(part, out)
+    with unfinished_folder(out, refuse_foreign) as part:
+        detect.save_pretrained(str(part))
+        clean_json(part / "config.json", fields={"dtype": "float32"})
+        for file in [part / "tokenizer_config.json", *part.glob(f"{TOKENIZERS}/*/tokenizer_config.json")]:
+            clean_json(file)
+        for use in USES:
+            hashes = [seen for folder in folders if (seen := read_seen(folder, use)) is not None]
+            if 0 < len(hashes) < len(folders):
+                logger.warning(f"Only {len(hashes)} of {len(folders)} members say which texts served their {use}.")
+            if hashes:
+                write_hashes(part, np.concatenate(hashes), use)
+        write_card(part, card_figures(folders, configs, combine))
+    return out
 
 
 def member_configs(folders: Sequence[Path]) -> list[dict[str, Any]]:

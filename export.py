@@ -3,7 +3,7 @@
     python -m mvh.export CHECKPOINT --out FOLDER [--store-dtype float16]     # an old checkpoint with today's code
 
 The folder loads by `pipeline("mvh-detect", model=FOLDER, trust_remote_code=True)` on a machine that has never seen this
-project. It is written beside its final name and moved there when it is whole: a killed export leaves nothing half done.
+project. It takes its name when it is whole (placing.py): a killed export leaves nothing half done.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import argparse
 import hashlib
 import json
 import platform
-import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,6 +28,7 @@ from mvh.card import HUB_NAME, read_figures, write_card
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.opening import open_folder
 from mvh.pipeline_mvh import MvhDetectPipeline
+from mvh.placing import unfinished_folder
 from mvh.recipe import STORE_DTYPES
 from mvh.seen import USES, read_seen, write_hashes
 
@@ -71,19 +72,17 @@ def export_checkpoint(
     if bad := [name for name, value in model.state_dict().items() if not torch.isfinite(value.float()).all()]:
         raise ValueError(f"{len(bad)} weights are not finite, among them {bad[0]}: this model cannot be exported.")
     refuse_foreign(folder)
-    part = folder.with_name(folder.name + ".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.parent.mkdir(parents=True, exist_ok=True)
     pipe = MvhDetectPipeline(model=model.to("cpu"), tokenizer=tokenizer, device="cpu")
     pipe.model.to(getattr(torch, store_dtype))
-    pipe.save_pretrained(part)
-    clean_json(part / "config.json", fields={"dtype": "float32"})
-    for file in part.rglob("tokenizer_config.json"):  # an ensemble has several
-        clean_json(file)
-    for use, hashes in (seen or {}).items():
-        write_hashes(part, hashes, use)
-    write_card(part, {**({"base_model": public_name(base_model)} if base_model else {}), **(figures or {})})
-    return put_in_place(part, folder)
+    with unfinished_folder(folder, refuse_foreign) as part:
+        pipe.save_pretrained(part)
+        clean_json(part / "config.json", fields={"dtype": "float32"})
+        for file in part.rglob("tokenizer_config.json"):  # an ensemble has several
+            clean_json(file)
+        for use, hashes in (seen or {}).items():
+            write_hashes(part, hashes, use)
+        write_card(part, {**({"base_model": public_name(base_model)} if base_model else {}), **(figures or {})})
+    return folder
 
 
 def refresh(checkpoint: Path, out: Path, store_dtype: str) -> Path:
@@ -107,28 +106,15 @@ def readable(packed: dict[str, Any] | None) -> dict[str, Any] | None:
     return packed
 
 
-def put_in_place(part: Path, folder: Path) -> Path:
-    """Give a finished checkpoint its name; an older checkpoint of that name goes, anything else is left alone.
-
-    Raises:
-        ValueError: If `folder` holds something that is no checkpoint of ours.
-    """
-    refuse_foreign(folder)
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        folder.rename(old)  # moved, not deleted: at every moment one of the two is whole
-    part.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-    return folder
-
-
 def refuse_foreign(folder: Path) -> None:
     """Raise a ValueError where a folder to be replaced holds anything but a checkpoint of ours."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
-    config = folder / "config.json"
-    if not config.is_file() or not is_detector(json.loads(config.read_text(encoding="utf-8"))):
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none, or none that can be read
+        config = None
+    if not isinstance(config, dict) or not is_detector(config):
         raise ValueError(f"{folder} exists and is no mvh checkpoint; name another folder.")
 
 
@@ -192,4 +178,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mvh.placing import UNFINISHED
+from mvh.placing import UNFINISHED, whole_file
 from mvh.recipe import DataArguments, ModelArguments, MvhTrainingArguments
 
 logger = logging.getLogger("mvh.train")
@@ -18,20 +18,32 @@ logger = logging.getLogger("mvh.train")
 def sweep(output_dir: str) -> None:
     """Remove what killed runs left unfinished; for the one process that has the folder for itself."""
     for left in Path(output_dir).glob(f"*{UNFINISHED}*"):
-        shutil.rmtree(left, ignore_errors=True)
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+    for folder in Path(output_dir).glob("checkpoint-*"):
+        if not is_whole(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def last_checkpoint(output_dir: str) -> str | None:
     """The last whole Trainer checkpoint of a killed run, or None; one killed while it was written is passed over."""
     folders = sorted(Path(output_dir).glob("checkpoint-*"), key=lambda folder: int(folder.name.split("-")[1]))
     for folder in reversed(folders):
-        try:  # written last, and in place: a kill leaves none of it or half
-            json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
-            continue
-        logger.info(f"Going on from {folder}.")
-        return str(folder)
+        if is_whole(folder):
+            logger.info(f"Going on from {folder}.")
+            return str(folder)
     return None
+
+
+def is_whole(checkpoint: Path) -> bool:
+    """Whether a Trainer checkpoint was written to its end, and nothing of it is gone yet: its state is written last."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
 
 
 # fields that may change between a killed run and the one that goes on: they do not touch the weights
@@ -76,10 +88,5 @@ def keep_recipe(
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a file of plain JSON types, whole or not at all; what JSON lacks is written as text."""
-    part = path.with_name(f"{path.name}.part")
-    try:
-        part.write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
-        part.replace(path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    with whole_file(path, "utf-8") as file:
+        json.dump(content, file, indent=1, default=str)

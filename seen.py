@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from mvh.dataset_builder.build import fingerprint
 from mvh.normalization_mvh import normalize
+from mvh.placing import whole_file
 from mvh.usage import documented
 
 logger = logging.getLogger("mvh.seen")
@@ -57,9 +58,8 @@ def write_hashes(folder: Path, hashes: np.ndarray, use: str = "training") -> Pat
     file = _file(folder, use)
     if not len(hashes):
         raise ValueError(f"{file.name} of {folder.name} would hold no text.")
-    part = file.with_name(f"{use}_texts.part.npz")
-    np.savez(part, hashes=np.unique(np.asarray(hashes, dtype=np.uint64)))
-    part.replace(file)
+    with whole_file(file) as whole:
+        np.savez(whole, hashes=np.unique(np.asarray(hashes, dtype=np.uint64)))
     return file
 
 

@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mvh.placing import whole_file
+
 TEXT_FIELDS = ("text", "generation")  # SemEval's and RAID's name of the text
 
 
@@ -49,7 +51,8 @@ def write_submissions(names: Sequence[str], predicted: Sequence[dict[str, Any]],
     for name in names:
         ending, form = SUBMISSIONS[name]
         path = out / f"{Path(file).stem}.{ending}"
-        path.write_text(form(predicted), encoding="utf-8")
+        with whole_file(path, "utf-8") as whole:
+            whole.write(form(predicted))
         paths.append(path)
     return paths
 

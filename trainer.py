@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 from transformers import Trainer
+from transformers.trainer_utils import rotate_checkpoints
 
 from mvh.frozen import can_keep, looked_up, pooled_vectors, similar_batches
 
@@ -93,6 +94,11 @@ class MvhTrainer(Trainer):
             vectors[rows] = found
         return vectors
 
+    def evaluate(self, *given: Any, **named: Any) -> Any:
+        """As in transformers, but no random number is used up: a run that goes on from just before it has none to miss."""
+        with torch.random.fork_rng(devices=[]):
+            return super().evaluate(*given, **named)
+
     def _set_signature_columns_if_needed(self) -> None:
         """The columns that are kept for a batch: what `forward` takes, and the row's number."""
         super()._set_signature_columns_if_needed()
@@ -102,9 +108,12 @@ class MvhTrainer(Trainer):
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """As in transformers; where it fails, what was begun goes and a sentence says what is left.
 
+        Older checkpoints go by their step: transformers goes by file times, and clocks jump.
+
         Raises:
             OSError: If the checkpoint cannot be written; torch and safetensors tell of it each in a way of its own.
         """
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
             super()._save_checkpoint(model, trial)
         except (OSError, RuntimeError, SafetensorError) as error:
@@ -116,6 +125,10 @@ class MvhTrainer(Trainer):
                 f"free: {' '.join(str(error).split())[:300]}. Earlier checkpoints are whole; the same command goes on "
                 "from the last of them."
             ) from error
+        finally:
+            self.args.save_total_limit = limit
+        if self.args.should_save:
+            rotate_checkpoints(self.args.output_dir, limit, self.state.best_model_checkpoint)
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LRScheduler:
         """MultiStepLR whose milestones are epochs (the Trainer steps the scheduler once per optimizer step)."""

@@ -36,7 +36,6 @@ from mvh.dataset_builder.folder import (
     build_hash,
     make_cutting,
     refuse_taken,
-    unfinished_folder,
     write_manifest,
     write_splits,
 )
@@ -52,6 +51,7 @@ from mvh.dataset_builder.sampling import (
 from mvh.dataset_builder.semeval import BadRow, numbered_rows, report
 from mvh.dataset_builder.writing import dataset_card
 from mvh.normalization_mvh import normalize
+from mvh.placing import unfinished_folder
 
 TEST_DOCUMENTS = 1000
 
@@ -208,7 +208,7 @@ def build_dataset(
     cutting = make_cutting(tokenizer, core_tokens, context_tokens, steps)
     splits = [*ROLES, "test"] if test is not None else [*ROLES]
 
-    with unfinished_folder(out) as folder:
+    with unfinished_folder(out, refuse_taken) as folder:
         rejections = Rejections(folder / "rejected.jsonl")
         rejections.path.touch()
         pools = [

@@ -9,11 +9,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,20 +109,6 @@ def refuse_taken(out: Path) -> None:
     """Raise a FileExistsError where `out` holds something already."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f"{out} exists already; remove it or name another folder for the dataset.")
-
-
-@contextmanager
-def unfinished_folder(out: Path) -> Iterator[Path]:
-    """A new folder beside `out` that gets its name when the block ends, and vanishes when the block fails."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{out.name}.unfinished-", dir=out.parent))
-    try:
-        yield folder
-        folder.chmod(0o755)  # mkdtemp makes folders for their owner alone
-        folder.replace(out)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
 def write_splits(

@@ -21,7 +21,6 @@ from mvh.dataset_builder.folder import (
     build_hash,
     make_cutting,
     refuse_taken,
-    unfinished_folder,
     write_manifest,
     write_splits,
 )
@@ -29,6 +28,7 @@ from mvh.dataset_builder.sampling import ROLES, assign_roles
 from mvh.dataset_builder.toxic import LABELS, PREPROCESS, PUBLISHED, SOURCE, TEST_SHARE, read_toxic, split_toxic
 from mvh.dataset_builder.writing import CARD as TEXTS_CARD
 from mvh.dataset_builder.writing import dataset_card
+from mvh.placing import unfinished_folder
 
 SPLITS = (*ROLES, "test")
 
@@ -83,7 +83,7 @@ def build_toxic(
             f"labels must be two different names, the null class first, got {', '.join(labels) or 'none'}."
         )
     cutting = make_cutting(tokenizer, core_tokens, context_tokens, steps)
-    with unfinished_folder(out) as folder:
+    with unfinished_folder(out, refuse_taken) as folder:
         rejections = Rejections(folder / "rejected.jsonl")
         rejections.path.touch()
         counts: Counter[str] = Counter()

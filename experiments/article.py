@@ -39,7 +39,9 @@ TEST_DOCUMENTS = 1000
 POSITIONS = 512  # of a backbone made here: longer than any segment of the tables
 QUICK_DOCUMENTS = 24
 QUICK_SIZES = {"hidden_size": 32, "num_hidden_layers": 1}
-BACKBONES: dict[str, str | int] = {  # name on the command line -> Hub name; or the word pieces of one made from the texts
+BACKBONES: dict[
+    str, str | int
+] = {  # name on the command line -> Hub name; or the word pieces of one made from the texts
     "mdeberta": "microsoft/mdeberta-v3-base",
     "xlmr": "FacebookAI/xlm-roberta-base",
     "minilm_l12": "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",

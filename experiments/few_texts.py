@@ -22,9 +22,9 @@ TABLE = Experiment(
     "few_texts",
     "2,000 texts: the article's settings, character n-grams, and what was learned since",
     """Every row of a seed is trained on the same 2,000 documents and judged on the same 1,000. The recipe `few_texts` pools by
-mean, takes larger steps, never freezes, joins the handcrafted features, and counts n-grams of tokens beside the encoder (how much
-each of the two counts are three numbers fitted on documents of role "choose"). `scratch` and `scratch_30k` are small BERTs of random
-weights with 8,000 and 30,000 word pieces made from the training texts.""",
+mean, takes larger steps, never freezes, joins the handcrafted features, and counts n-grams of tokens beside the encoder (how
+much each of the two counts are three numbers fitted on documents of role "choose"). `scratch` and `scratch_30k` are small
+BERTs of random weights with 8,000 and 30,000 word pieces made from the training texts.""",
     rows=(
         Row("English, the article's settings", plain(DOCUMENTS), published=(("F1", PLAIN[DOCUMENTS]),)),
         Row("English, n-grams", plain(DOCUMENTS), kind="char_ngram"),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mvh.export import file_sha256
+from mvh.placing import whole_file
 
 
 def signature(parts: Iterable[str]) -> str:
@@ -39,7 +40,6 @@ def keep_run(path: Path, signed: str, figures: dict[str, Any]) -> dict[str, Any]
     """Write a finished run's figures, whole or not at all; returns them with the signature."""
     figures = {"signature": signed, **figures}
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    with whole_file(path, "utf-8") as file:
+        file.write(json.dumps(figures, indent=1) + "\n")
     return figures

@@ -12,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from mvh.calibration_mvh import Document
+from mvh.placing import whole_file
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,8 @@ def scored_rows(checkpoint: str, cache: Path, name: str, rows: Callable[[], Iter
             about = {"id": row["id"], "label": row["label"], "source": row["source"], "script": document.script}
             lines.append(json.dumps({**about, **lists}))
         cache.mkdir(parents=True, exist_ok=True)
-        file.with_suffix(".part").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        file.with_suffix(".part").rename(file)
+        with whole_file(file, "utf-8") as kept:
+            kept.write("\n".join(lines) + "\n")
     documents = []
     for line in file.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)

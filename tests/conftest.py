@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -15,6 +16,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from tokenizers.normalizers import BertNormalizer
 from transformers import AutoConfig, AutoModelForTextEncoding, PreTrainedTokenizerFast
+
+from .forked import Server
 
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
@@ -138,3 +141,11 @@ def detector(tmp_path_factory: pytest.TempPathFactory, backbone_folder: Path) ->
     )  # fmt: skip
     human = [row["text"] for row in make_rows(200, seed=7) if row["label"] == 0]
     return calibrate.calibrate(folder / "run" / "model", human[:50], human[50:], folder / "toy", "toy human texts")
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Server]:
+    """A server that forks processes to be killed or failed; see forked.py."""
+    server = Server()
+    yield server
+    server.close()

@@ -4,6 +4,7 @@ import json
 import math
 import random
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -170,18 +171,53 @@ UNENDING = {
 }  # fmt: skip
 
 
+def unending(kind, characters):
+    return "e" + UNENDING[kind] * (characters // len(UNENDING[kind])) + "x"
+
+
+def seconds(work, kind, characters):
+    text = unending(kind, characters)
+    begin = time.process_time()
+    work(text)
+    return time.process_time() - begin
+
+
 @pytest.mark.parametrize("size", [100_000, pytest.param(1_000_000, marks=SLOW)])
 @pytest.mark.parametrize("kind", list(UNENDING))
 def test_segmentation_takes_linear_time(kind, size, tokenizer):
-    def seconds(characters):
-        text = "e" + UNENDING[kind] * (characters // len(UNENDING[kind])) + "x"
-        begin = time.process_time()
-        segments = segment_text(text, tokenizer)
-        assert segments[-1].end == len(text)
-        return time.process_time() - begin
+    def work(text):
+        assert segment_text(text, tokenizer)[-1].end == len(text)
 
-    short = min(seconds(size // 8) for _ in range(3))
-    assert seconds(size) < 0.1 + 24 * short, "eight times the text; a square law would give 64"
+    short = min(seconds(work, kind, size // 8) for _ in range(3))
+    assert seconds(work, kind, size) < 0.1 + 24 * short, "eight times the text; a square law would give 64"
+
+
+@pytest.mark.parametrize("size", [20_000, pytest.param(1_000_000, marks=SLOW)])
+@pytest.mark.parametrize("kind", list(UNENDING))
+def test_features_take_linear_time(kind, size):
+    def work(text):
+        assert np.isfinite(compute_features(text, UNFITTED)).all()
+
+    short = min(seconds(work, kind, size // 8) for _ in range(3))
+    assert seconds(work, kind, size) < 0.1 + 24 * short
+
+
+@pytest.mark.parametrize("kind", ["words", pytest.param("nested", marks=SLOW), pytest.param("zero width", marks=SLOW)])
+def test_a_verdict_takes_linear_time_and_memory(kind, detect):
+    """Memory beyond the text and its result: what Python holds at most, measured by tracemalloc."""
+
+    def most_memory(characters):
+        text = unending(kind, characters)
+        tracemalloc.start()
+        detect([text], edges="grid")
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most
+
+    size = 80_000
+    short = min(seconds(lambda text: detect([text], edges="grid"), kind, size // 8) for _ in range(2))
+    assert seconds(lambda text: detect([text], edges="grid"), kind, size) < 0.5 + 24 * short
+    assert most_memory(size) < 2_000_000 + 24 * most_memory(size // 8)
 
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | hostile | st.just("A text. ")

@@ -229,10 +229,10 @@ found = list(seen)  # what follows is the guard's own proof
 for attack in (lambda: open("x.txt", "w"), lambda: __import__("socket").socket(), lambda: __import__("os").system("true")):
     attack()
 assert len(seen) >= len(found) + 3, "the guard sees nothing"
-assert "statsmodels" in imported and imported <= declared, imported
+assert imported <= declared, imported
 print("FOUND", found, "PASSAGES", len(passages))
 """
-DECLARED = {"torch", "transformers", "numpy", "scipy", "statsmodels", "transformers_modules"}  # as test_travel has it
+DECLARED = {"torch", "transformers", "numpy", "scipy", "transformers_modules"}  # as test_travel has it
 
 
 def test_a_detection_writes_nothing_calls_nobody_and_imports_nothing_undeclared(detector, tmp_path):

@@ -1,0 +1,297 @@
+"""Every figure on a page is the one it came from: results, a formula, a constant of the code, or a fact with its reason.
+
+A page is read without code and link targets. Of what is left each number of two digits or more must stand in a row of a page
+of results/, in a sentence of CLAIMS, whose numbers are computed here, or in FACTS. The pages of results/ themselves are
+made again from their JSON.
+"""
+
+import json
+import re
+import shutil
+from math import ceil, floor, prod
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mvh import calibrate, export, handler
+from mvh.card import measured_rows, write_card
+from mvh.cli.faults import INTERRUPTED
+from mvh.dataset_builder.sampling import ROLES
+from mvh.documents.limits import LIMITS
+from mvh.experiments import article_page, corrections, decision_page, features, spans, splices, toxic_page
+from mvh.metrics import false_positive_interval
+from mvh.pvalues_mvh import false_alarm_interval, with_confidence
+from mvh.scan.plan import MOST_OF_COMPRESSED, SHARD_ROWS
+
+ROOT = Path(export.__file__).parent
+RESULTS = ROOT / "results"
+SHIPPED = ROOT / "checkpoints" / "mvh-mini-en"
+VERSIONS = ("licences.md",)  # a list of packages, which holds versions and no figure
+PAGES = [
+    "README.md",
+    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in VERSIONS),
+]
+
+NUMBER = re.compile(r"(?<![\w.\-/#^])\d[\d,]*(?:\.\d+)?(?!\w)")  # not the 4 of SemEval-2024 or the 200 of 0.95^200
+SMALL = re.compile(r"\d|19\d\d|20[0-2]\d")  # one digit, or a year
+
+
+def result(name):
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
+# --- results: the pages are what the JSON says ---
+
+MADE_BY = {
+    "table1": article_page.markdown, "corrections": corrections.markdown, "decision": decision_page.page,
+    "features": features.page, "features_multilingual": features.page, "spans": spans.markdown, "edges": splices.markdown,
+    "toxic": toxic_page.markdown,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MADE_BY)
+def test_a_page_of_results_is_what_its_json_says(name):
+    assert MADE_BY[name](result(name)).strip() == (RESULTS / f"{name}.md").read_text(encoding="utf-8").strip()
+
+
+# --- pages: every number has a source ---
+
+
+def false_flags(world, segments):
+    """Share of simulated human documents with a false flag where nothing is corrected."""
+    rows = result("corrections")["rows"]
+    wanted = {"world": world, "segments": segments, "method": "none", "share": 0}
+    (row,) = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+    return row["any_false"]
+
+
+def rate(documents):
+    """The row of a table that says where the realised rate lies."""
+    low, high = false_alarm_interval(documents, 0.05)
+    return f"| {documents} | {floor((documents + 1) * 0.05)} | {low:.3f} to {high:.3f} |"
+
+
+def allowed(documents, confidence):
+    """How many of so many human texts may look as machine-like as one that is flagged at 0.05."""
+    ranks = range(documents)
+    p_values = [(rank + 1) / (documents + 1) for rank in ranks]
+    kept = with_confidence(np.array(p_values), documents, confidence) if confidence else p_values
+    return max(rank for rank in ranks if kept[rank] <= 0.05)
+
+
+def some(segments):
+    """Chance of a false flag among independent segments at 0.05."""
+    return 1 - 0.95**segments
+
+
+def long_articles():
+    """How many medical articles of nine segments or more decision.md has, and the share of them with a false flag."""
+    page = (RESULTS / "decision.md").read_text(encoding="utf-8")
+    corrected = page.split("## Corrections by number of segments")[1].split("### long_human_en.jsonl")[1]
+    documents, none, bh = re.search(
+        r"^\| 9 or more \| (\d+) \| 0 \| ([\d.]+) / – .*? \| ([\d.]+) / – \| [^|]* \| [^|]* \|$", corrected, re.M
+    ).groups()
+    assert float(bh) == 0.0, "the page says: and in none with `bh`"
+    return documents, none
+
+
+def verdict_claims():
+    documents, share = long_articles()
+    low, high = false_positive_interval([0] * 200, [1] * 10 + [0] * 190)
+    by = 10 * sum(1 / rank for rank in range(1, 11)) / 0.05 - 1
+    innocent = 0.9 * 200 * 0.05
+    lengths = (3, 10, 40)
+    return [
+        f"To flag anything at 0.05 takes {1 / 0.05 - 1:.0f} texts, at 0.01 it takes {1 / 0.01 - 1:.0f}.",
+        *map(rate, (100, 200, 1000)),
+        f"With n = 200, a text is then flagged only if at most {allowed(200, 0.95)} of them look as machine-like, instead of "
+        f"{allowed(200, None)}: the upper Clopper-Pearson bound on r out of 200 must not exceed 0.05.",
+        f"At alpha = 0.05 that is {some(10):.2f} for 10 segments, {some(20):.2f} for 20 and {some(40):.2f} for 40.",
+        "| the formula (independent segments) | " + " | ".join(f"{some(m):.3f}" for m in lengths) + " |",
+        "| simulated, all lengths alike | " + " | ".join(f"{false_flags('alike', m):.3f}" for m in lengths) + " |",
+        "| simulated, long texts score higher | "
+        + " | ".join(f"{false_flags('long documents score higher', m):.3f}" for m in lengths)
+        + " |",
+        f"{documents} medical articles of nine segments or more gave a false flag in {share} of the cases without a "
+        f"correction, where the formula expects {some(9):.3f} or more",
+        f"from m / alpha - 1 human documents on ({10 / 0.05 - 1:.0f} for 10 segments at 0.05), `by` from "
+        f"m (1 + 1/2 + ... + 1/m) / alpha - 1 ({ceil(by)})",
+        f"For 200 honest theses at alpha = 0.05: 200 * 0.05 = {200 * 0.05:.0f} accusations",
+        f"0.95^200, less than one in {floor(0.95**-200 / 5000) * 5000:,}, if",
+        f"For 200 documents, alpha = 0.05 and n = 100 that is 200 / (0.05 * {100 + 1}) = {200 / (0.05 * 101):.1f}, so "
+        f"{-(-200 // (0.05 * 101)):.0f}.",
+        f"With 200 texts, prevalence 0.1 and 29 flagged, that is {1 - 0.1:.1f} * 200 * 0.05 / 29 = {innocent:.0f} / 29:",
+        f"With 200 texts and 10 false alarms the rate is 10 / 200 = {10 / 200:.2f}, and the 95 % Clopper-Pearson interval "
+        f"runs from {low:.3f} to {high:.3f}.",
+        f"Fewer than {calibrate.LEAST} are refused",
+        f"With 200, the first row of the table above (n = {calibrate.LEAST // 2}) applies.",
+    ]
+
+
+def corpora_claims():
+    largest = re.search(r"257 tokens or more \| (\d+)", (SHIPPED / "README.md").read_text(encoding="utf-8"))[1]
+    return [
+        f"Over a million human documents at alpha 0.05 that is up to {1_000_000 * 0.05:,.0f} false alarms.",
+        f"with n = {largest} and fdr 0.05, {100 / (0.05 * (int(largest) + 1)):.0f} % of the corpus.",
+        f"cut into shards of {SHARD_ROWS:,} rows",
+        f"cut into at most {MOST_OF_COMPRESSED} shards",
+    ]
+
+
+def task_claims():
+    csv, held_back = result("toxic")["csv"], ROLES["calibration_segments"] + ROLES["calibration_documents"]
+    return [
+        f"{csv['duplicates']} comments stand in it twice",
+        f"and {csv['both_labels']} of them bear both labels",
+        f"{csv['rows']:,} comments, {csv['toxic']:,} toxic.",
+        f"{csv['rows'] - csv['duplicates']:,} comments stay",
+        f"{126} tokens and the two special ones make the article's {126 + 2}.",
+        f"{held_back * 100:.0f} % of the training part go into calibration",
+        f"at least {1 / 0.05 - 1:.0f} for alpha 0.05, {1 / 0.01 - 1:.0f} for 0.01",
+    ]
+
+
+def constant(file, name):
+    """A number in the source of the Space, which is no package of ours: as Python writes it, products worked out."""
+    (found,) = re.findall(rf"\b{name} ?= ?([\d_. *]+\d|\d+)", (ROOT / "space" / file).read_text(encoding="utf-8"))
+    return prod(float(part) for part in found.split(" * "))
+
+
+def security_claims():
+    mib, gib = 2**20, 2**30
+    space = {
+        name: constant("judge.py", name) for name in ("CHARACTERS", "FILE_BYTES", "pages", "seconds", "memory_bytes")
+    }
+    return [
+        f"{LIMITS.file_bytes // mib} MiB a file, {LIMITS.pages:,} pages, {LIMITS.characters // 10**6} million characters, "
+        f"{LIMITS.unpacked_bytes // mib} MiB unpacked and at most {LIMITS.unpacked_ratio} to 1 a part, {LIMITS.seconds:.0f} "
+        f"seconds, {LIMITS.memory_bytes // gib} GiB of memory",
+        f"{handler.MAX_TEXTS} texts and {handler.MAX_CHARACTERS:,} characters",
+        f"| {space['CHARACTERS']:,.0f} characters, files of {space['FILE_BYTES']:.0f} MiB, {space['pages']:.0f} pages, "
+        f"{space['seconds']:.0f} seconds and {space['memory_bytes'] / 1024:.0f} GiB to read one",
+        f"one is judged, one read, {constant('app.py', 'QUEUE'):.0f} wait",
+    ]
+
+
+STATUS = [f"2 usage, {INTERRUPTED} interrupted", f"2 wrong usage, {INTERRUPTED} interrupted"]
+CLAIMS = {
+    "README.md": lambda: STATUS,
+    "docs/developer.md": lambda: STATUS,
+    "docs/corpora.md": lambda: [*STATUS, *corpora_claims()],
+    "docs/verdict.md": verdict_claims,
+    "docs/another_task.md": task_claims,
+    "docs/security.md": security_claims,
+    "docs/publish.md": lambda: [f"at most {handler.MAX_TEXTS} texts and {handler.MAX_CHARACTERS:,} characters"],
+    "docs/edited-text.md": lambda: [f"Take {calibrate.LEAST} texts"],
+    "docs/editor.md": lambda: [f"collect {calibrate.LEAST} that people wrote"],
+    "docs/moderator.md": lambda: [
+        f"Export {calibrate.LEAST} posts or more",
+        f"With {100 / 0.01:,.0f} posts a day and alpha 0.01, a hundred honest ones",
+    ],
+}
+
+# what neither a result nor a formula gives, as it stands on the page, and why it stands there
+DEFAULT = "the default level, or that of an example"
+FACTS = {
+    "README.md": {
+        "Python 3.11": "pyproject.toml", "about 50 words": "the shortest length that can be told, 48 tokens, in words",
+        "At alpha 0.05": DEFAULT, "at alpha 0.05": DEFAULT,
+    },
+    "docs/another_task.md": {
+        "0.2 slight": "Landis and Koch 1977", "0.4 fair": "Landis and Koch", "0.6 moderate": "Landis and Koch",
+        "0.8 substantial": "Landis and Koch", "p-value of 0.01": "explains a p-value",
+        "had 3,000 of its comments": "the article", "alpha 0.81 and kappa 0.68": "the article",
+        "the two labels is 0.65": "test_agreement counts it in the data",
+        "4,726 of them toxic": "test_toxic_data counts it in the data",
+    },
+    "docs/edited-text.md": {"61 % of 91": "Liang et al. 2023"},
+    "docs/editor.md": {
+        "at alpha 0.05 and one": DEFAULT, "at most 20;": "report.words.held_sentence", "p = 0.01 says": "explains a p-value",
+    },
+    "docs/ensembles.md": {"Biometrika 107": "Vovk and Wang 2020", "pages 791 to 808": "Vovk and Wang 2020"},
+    "docs/moderator.md": {"the first 20 of them": "how many names a terminal shows"},
+    "docs/security.md": {
+        "answered 413": "HTTP", "answered 503": "HTTP", "status 200": "HTTP", "Under 50 clients": "the command below it",
+    },
+    "docs/verdict.md": {
+        "p = 0.01 means": "explains a p-value", "(default 0.05)": DEFAULT, "At alpha = 0.05 its": DEFAULT,
+        "95 of 100": "what confidence=0.95 says", "alpha 0.05 | 3 segments | 10 segments | 40 segments": "the table's head",
+        "One flag out of 200": "an example", "[p * 100] in 100": "per cent", "[alpha * 100] in 100": "per cent",
+    },
+}  # fmt: skip
+
+
+def result_rows():
+    """The rows of all tables of results/."""
+    pages = (path.read_text(encoding="utf-8") for path in RESULTS.glob("*.md"))
+    return {line for page in pages for line in page.splitlines() if line.startswith("|")}
+
+
+def read_page(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def unsourced(name, text):
+    """The numbers of a page that nothing says where they come from, each with a few words around it."""
+    text = re.sub(r"```.*?```", "", text, flags=re.S)
+    rows = result_rows()
+    text = " ".join(" ".join(line for line in text.splitlines() if line not in rows).split())
+    for known in [*CLAIMS.get(name, list)(), *FACTS.get(name, {})]:
+        text = text.replace(known, "…")
+    text = re.sub(r"\]\([^)]*\)|`[^`]*`", " ", text)
+    return [
+        text[max(0, found.start() - 40) : found.end() + 20]
+        for found in NUMBER.finditer(text)
+        if not SMALL.fullmatch(found.group().rstrip(","))
+    ]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_figure_of_a_page_has_a_source(name):
+    assert unsourced(name, read_page(name)) == []
+
+
+@pytest.mark.parametrize("name", [*CLAIMS, *FACTS])
+def test_no_source_is_left_over(name):
+    """Every sentence that is computed here stands on its page, so that a page that changes is noticed."""
+    text = " ".join(read_page(name).split())
+    known = [*(CLAIMS[name]() if name in CLAIMS and CLAIMS[name]() is not STATUS else ()), *FACTS.get(name, {})]
+    assert [words for words in known if words not in text and words not in STATUS] == []
+    assert name not in CLAIMS or any(words in text for words in CLAIMS[name]())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_changed_digit_is_noticed(name):
+    """Whichever figure outside code is changed by one in its last digit."""
+    text = read_page(name)
+    fenced = [found.span() for found in re.finditer(r"```.*?```|`[^`\n]*`|\]\([^)]*\)", text, flags=re.S)]
+    missed = []
+    for found in NUMBER.finditer(text):
+        number = found.group().rstrip(",")
+        if SMALL.fullmatch(number) or any(start <= found.start() < end for start, end in fenced):
+            continue
+        place = found.start() + len(number) - 1
+        changed = text[:place] + str((int(text[place]) + 1) % 10) + text[place + 1 :]
+        if not unsourced(name, changed) and not SMALL.fullmatch(changed[found.start() : place + 1]):
+            missed.append(text[max(0, found.start() - 40) : found.end() + 20])
+    assert missed == []
+
+
+# --- the card ---
+
+
+def test_the_card_is_what_its_files_say(tmp_path):
+    """Calibration from config.json, the rest from figures.json; nothing was written by hand."""
+    for name in ("config.json", "figures.json"):
+        shutil.copy(SHIPPED / name, tmp_path)
+    write_card(tmp_path)
+    assert (tmp_path / "README.md").read_text() == (SHIPPED / "README.md").read_text()
+
+
+def test_the_figures_of_the_card_are_the_results():
+    figures, page = json.loads((SHIPPED / "figures.json").read_text()), (RESULTS / "mvh-mini-en.md").read_text()
+    measured = result("mvh-mini-en")["score"]
+    assert figures["results"] == measured_rows(measured)
+    rows = [row for table in figures["tables"] for row in table["markdown"].splitlines() if re.search(r"\d\.\d", row)]
+    assert len(rows) > 20 and [row for row in rows if row not in page.splitlines()] == []
