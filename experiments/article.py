@@ -27,7 +27,7 @@ from mvh.detector import load_detector
 from mvh.ensemble import make_ensemble
 from mvh.experiments.article_decisions import flag_figures, judged, ranking
 from mvh.experiments.scored import scored_rows
-from mvh.experiments.small_backbone import small_backbone
+from mvh.experiments.small_backbone import VOCABULARY, small_backbone
 from mvh.export import file_sha256
 from mvh.merging_mvh import MERGERS
 from mvh.normalization_mvh import normalize
@@ -39,15 +39,14 @@ TEST_DOCUMENTS = 1000
 POSITIONS = 512  # of a backbone made here: longer than any segment of the tables
 QUICK_DOCUMENTS = 24
 QUICK_SIZES = {"hidden_size": 32, "num_hidden_layers": 1}
-BACKBONES: dict[
-    str, str | int
-] = {  # name on the command line -> Hub name; or the word pieces of one made from the texts
+# name on the command line -> Hub name; or how many word pieces one made from the training texts has (None: 8,000)
+BACKBONES: dict[str, str | int | None] = {
     "mdeberta": "microsoft/mdeberta-v3-base",
     "xlmr": "FacebookAI/xlm-roberta-base",
     "minilm_l12": "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
     "t5": "google-t5/t5-base",
     "minilm_l6": "sentence-transformers/all-MiniLM-L6-v2",
-    "scratch": 8_000,
+    "scratch": None,
     "scratch_30k": 30_000,
 }
 
@@ -146,7 +145,9 @@ def backbone_of(training: Training, job: Job) -> str:
         drawn = np.random.default_rng(job.seed).permutation(len(texts))[: 4000 if not job.quick else 50]
         sizes: dict[str, int] = QUICK_SIZES if job.quick else {}
         part = folder.with_name(folder.name + ".part")
-        small_backbone((texts[index] for index in drawn), part, job.seed, made, positions=POSITIONS, **sizes)
+        small_backbone(
+            (texts[index] for index in drawn), part, job.seed, made or VOCABULARY, positions=POSITIONS, **sizes
+        )
         part.rename(folder)
     return str(folder)
 

@@ -3,6 +3,7 @@
 The article never defines its p-value, so they stand side by side:
 
 - `argmax`: a segment is machine where its larger logit says so; majority vote.
+- `margin`: the mean margin of the segments, weighted by their tokens, is positive; no tie to break.
 - `softmax none`, `softmax holm`, `softmax BH`: p = 1 - P(machine), our reading of the article; majority vote.
 - `conformal ...`: the same corrections over ranks among human calibration segments.
 - `calibrated`: the detector's own verdict, a conformal p-value of the document against human documents.
@@ -31,6 +32,11 @@ def argmax(document: Scored, calibration: Calibration | None) -> bool:
     return vote_majority(document.margins > 0, None, ALPHA)
 
 
+def by_margin(document: Scored, calibration: Calibration | None) -> bool:
+    """A positive margin of the document."""
+    return document_margin(document.margins, document.core_tokens) > 0
+
+
 def tested(document: Scored, calibration: Calibration | None, p_values: str, correction: str) -> bool:
     """Segment p-values, a correction at 0.05, majority vote."""
     return decide(document, calibration, ALPHA, correction, "majority", p_values)["label"] == 1
@@ -43,6 +49,7 @@ def by_document(document: Scored, calibration: Calibration | None) -> bool:
 
 DECISIONS: dict[str, Callable[[Scored, Calibration | None], bool]] = {
     "argmax": argmax,
+    "margin": by_margin,
     "softmax none": partial(tested, p_values="softmax", correction="none"),
     "softmax holm": partial(tested, p_values="softmax", correction="holm"),
     "softmax BH": partial(tested, p_values="softmax", correction="bh"),

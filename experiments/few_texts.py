@@ -34,6 +34,7 @@ BERTs of random weights with 8,000 and 30,000 word pieces made from the training
         Row("many languages, n-grams", multilingual(DOCUMENTS), "multilingual", kind="char_ngram"),
         Row("many languages, few_texts", learned("multilingual"), "multilingual"),
     ),
+    decisions=("argmax", "margin"),
 )  # fmt: skip
 
 if __name__ == "__main__":
