@@ -138,7 +138,8 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> dict[str,
         runs = []
         for backbone in [args.backbone, *(name for name in BACKBONES if name != args.backbone)]:
             for seed in args.seeds[:1] if args.quick else args.seeds:
-                job = replace(given, backbone=backbone, seed=seed)
+                weights = args.weights if backbone == args.backbone else None
+                job = replace(given, backbone=backbone, seed=seed, weights=weights)
                 if not files_of(row) <= set(files) or row.backbone not in (None, backbone):
                     continue
                 made = kept_run(run_file(row, job), signed(row, job))

@@ -72,6 +72,8 @@ def test_the_stock_pipeline_scores_the_same_chunks(loaded, by_length):
 
 def test_detect_writes_what_it_measured(detector, texts, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(measuring, "MATRIX", 64)
+    # OpenVINO in the process of the tests makes a later Ctrl-C crash where SIGINT was ignored at the start
+    monkeypatch.setattr(detecting, "missing", list)
     out = tmp_path / "speed.json"
     report = detecting.main(["--model", str(detector), "--texts", str(texts), "--quick", "--out", str(out)])
     assert json.loads(out.read_text(encoding="utf-8")) == report
@@ -79,10 +81,11 @@ def test_detect_writes_what_it_measured(detector, texts, tmp_path, capsys, monke
     assert page == capsys.readouterr().out and measuring.QUICK in page
     rows = {row["way"]: row for row in report["sets"]["mixed"]["rows"]}
     assert rows[detecting.FIRST]["times_as_fast"] == 1 and rows[detecting.EXACT]["same_label"] == 1
-    for packages, name in ((ONNX_PACKAGES, "ONNX"), (OPENVINO_PACKAGES, "OpenVINO")):
-        assert bool(missing(packages)) == any(name in sentence for sentence in report["missing"])
+    for name in ("ONNX", "OpenVINO"):
+        assert any(name in sentence for sentence in report["missing"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(missing([*ONNX_PACKAGES, *OPENVINO_PACKAGES])), reason="needs mvh[benchmarks]")
 def test_other_engines_score_the_same_chunks(loaded, tmp_path):
     texts = [make_text(label, words, seed=words).lower() for label in (0, 1) for words in (8, 120)]
