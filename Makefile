@@ -6,7 +6,7 @@ READY = $(VENV)/.ready
 DATA ?= ../shared/data
 RUNS ?= runs
 
-.PHONY: demo test lint check fix slow train-mini figures-mini decision features toxic tables space help
+.PHONY: demo test lint check fix slow train-mini figures-mini decision features toxic tables space lowest load help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/'
@@ -82,3 +82,12 @@ tables: $(READY) ## the first article's tables: results/table1.* and so on; many
 space: $(READY) ## the Space on this machine, with the shipped detector
 	$(BIN)/python space/assemble.py $(RUNS)/space
 	MODEL=$(CHECKPOINT) $(BIN)/python $(RUNS)/space/app.py
+
+LOWEST = $(RUNS)/lowest
+lowest:          ## the core's quick tests on the oldest versions allowed (on Linux torch 2.6 brings CUDA: some 3 GB)
+	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --editable ".[files]" pytest hypothesis crepes python-docx reportlab
+	HF_HOME=$(abspath $(LOWEST))/hf $(LOWEST)/bin/python -m pytest tests/test_shipped.py tests/test_train.py tests/test_report.py tests/test_hub.py tests/test_cli_detect.py tests/test_score.py tests/test_ensemble.py tests/test_calibrate.py tests/test_modeling.py tests/test_pipeline.py tests/test_features.py
+
+load: $(READY)   ## fifty clients on the Endpoint's handler and on the Space, five minutes each: results/load.*
+	$(BIN)/python -m mvh.benchmarks.load $(CHECKPOINT) --out results/load.json

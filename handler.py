@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ class EndpointHandler:
     def __init__(self, path: str = "") -> None:
         folder = path or str(Path(__file__).resolve().parent)
         self.detect: Any = pipeline("mvh-detect", model=folder, trust_remote_code=True)  # type: ignore[call-overload]
-        self.at_work = threading.Lock()
+        # one thread for good: each thread that ever computed would keep threads of OpenMP and memory of its own
+        self.worker = ThreadPoolExecutor(1, thread_name_prefix="mvh")
         self.places = threading.BoundedSemaphore(1 + MAX_WAITING)
 
     def __call__(self, data: Any) -> dict[str, Any] | list[dict[str, Any]]:
@@ -60,8 +62,7 @@ class EndpointHandler:
         if not self.places.acquire(blocking=False):
             return _error("Busy", f"{MAX_WAITING} requests are waiting already; try again in a moment.")
         try:
-            with self.at_work:
-                results = self.detect(texts, **options)
+            results = self.worker.submit(self.detect, texts, **options).result()
         except Exception:  # whatever it is, the sender learns nothing of this machine
             logger.exception("A request failed.")
             return _error("InternalError", "The detector failed on this request.")

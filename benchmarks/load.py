@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -72,7 +73,8 @@ async def drive(
     ended: list[Ended] = []
     memory: list[tuple[float, float]] = []
     begin = time.monotonic()
-    limits = httpx.Limits(max_connections=4 * clients)
+    # connections are given up before the server's 5 seconds end, or a request meets one that is just being closed
+    limits = httpx.Limits(max_connections=4 * clients, keepalive_expiry=1.0)
     async with httpx.AsyncClient(base_url=server.address, timeout=TIMEOUT, limits=limits) as http:
         about = await asking.look_around(Client(http, random.Random(), known, {}))
 
@@ -208,4 +210,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # an end like any other: the servers end too
     sys.exit(main())

@@ -30,6 +30,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 
 import gradio as gr  # noqa: E402
 import judge  # noqa: E402
+from keeping import Keeper  # noqa: E402
 from limits import BodyLimit  # noqa: E402
 from starlette.middleware import Middleware  # noqa: E402
 
@@ -37,6 +38,7 @@ KINDS = [".txt", ".md", ".html", ".htm", ".pdf", ".docx", ".odt"]
 AT_ONCE = 2  # requests at work: one may be read while another is judged
 QUEUE = 32  # requests that may wait; the next is refused
 KEPT_SECONDS = 3600  # downloads, and the text of an open page
+FOLDER_BYTES = 2 * 2**30  # uploads and downloads; above it no upload is taken
 PAGES_OPEN = 500  # visitors whose text is kept at the same time
 AS_SHIPPED = ("as the detector was published", "")
 CORRECTIONS = [
@@ -86,7 +88,7 @@ def said(sentence: str, problem: bool = False) -> str:
 
 
 def save(name: str, content: str) -> str:
-    """A download under a name that nobody can guess; gradio deletes it after KEPT_SECONDS."""
+    """A download under a name that nobody can guess; it is deleted after KEPT_SECONDS."""
     path = FILES / name.format(secrets.token_hex(8))
     path.write_text(content, encoding="utf-8", errors="replace", newline="")
     return str(path)
@@ -141,7 +143,7 @@ def build(detect: Any) -> gr.Blocks:
             raise gr.Error(str(error), print_exception=False) from None
 
     config = detect.model.config
-    page = gr.Blocks(title="Human or machine?", analytics_enabled=False, delete_cache=(600, KEPT_SECONDS))
+    page = gr.Blocks(title="Human or machine?", analytics_enabled=False)
     with page:
         gr.HTML(HEAD)
         text = gr.Textbox(
@@ -218,7 +220,12 @@ def main() -> None:
         css_paths=HERE / "style.css",
         js=FOLLOW_SYSTEM,
         max_file_size=judge.FILE_BYTES,
-        app_kwargs={"middleware": [Middleware(BodyLimit, limit=judge.FILE_BYTES + 2**20)]},
+        app_kwargs={
+            "middleware": [
+                Middleware(BodyLimit, limit=judge.FILE_BYTES + 2**20),
+                Middleware(Keeper, folder=FILES, seconds=KEPT_SECONDS, most=FOLDER_BYTES),
+            ]
+        },
         state_session_capacity=PAGES_OPEN,
         footer_links=["api", "gradio"],
         run_history=False,

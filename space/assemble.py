@@ -22,7 +22,7 @@ import yaml
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-OWN = ("app.py", "judge.py", "limits.py", "style.css", "requirements.txt")
+OWN = ("app.py", "judge.py", "keeping.py", "limits.py", "style.css", "requirements.txt")
 RUN = ("mvh.documents.worker",)  # started by name, so no import shows it
 ASIDE = ("*.j2",)  # what a package needs beside its code
 

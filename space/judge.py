@@ -10,7 +10,9 @@ import json
 import logging
 import os
 import secrets
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import date
 from html import escape
@@ -28,9 +30,13 @@ from mvh.report.words import p_text
 CHARACTERS = 200_000  # of one text: some hundred pages
 FILE_BYTES = 10 * MIB
 READING = Limits(FILE_BYTES, CHARACTERS, pages=500, unpacked_bytes=100 * MIB, seconds=20.0, memory_bytes=1024 * MIB)
+KEPT_READINGS = 32  # as many as may wait
+SENTENCE = 300  # characters of a sentence about an option: it repeats what was given
 BEGINNING = 80  # characters of a passage in the table
 
-ONE_AT_A_TIME = Lock()  # a verdict takes every core there is
+# A verdict takes every core there is, so one is made at a time. Always by the same thread: each thread that ever computed
+# would keep threads of OpenMP and memory of its own.
+WORKER = ThreadPoolExecutor(1, thread_name_prefix="judge")
 
 log = logging.getLogger("space")
 
@@ -41,6 +47,10 @@ class Read(NamedTuple):
     name: str
     extracted: Extracted
     account: str
+
+
+_READINGS = Lock()
+_just_read: OrderedDict[Path, Read | str] = OrderedDict()  # what was read of an upload, or why nothing could be
 
 
 class Judged(NamedTuple):
@@ -84,22 +94,43 @@ def pasted(text: str) -> Read:
 def read_upload(path: Path) -> Read:
     """The text of an uploaded file and an account of what was read; the file is deleted, read or not.
 
+    gradio names an upload by its content, so two visitors who send the same file have one path, and the first reading
+    deletes it. What was read of a path is therefore kept in memory until KEPT_READINGS others have been read.
+
     Raises:
         ValueError: If it cannot be read; the sentence names the file, never where it lies.
     """
+    found = _read_file(path)
+    with _READINGS:
+        if found is None:  # somebody else with the same file was first
+            found = _just_read.get(path)
+        else:
+            _just_read[path] = found
+            _just_read.move_to_end(path)
+            if len(_just_read) > KEPT_READINGS:
+                _just_read.popitem(last=False)
+    path.unlink(missing_ok=True)  # only now: whoever does not find it finds what was read
+    with suppress(OSError):
+        path.parent.rmdir()  # gradio makes a folder for every upload
+    if found is None:
+        raise ValueError(f"“{path.name}” could not be opened; please upload it again.")
+    if isinstance(found, str):
+        raise ValueError(found)
+    return found
+
+
+def _read_file(path: Path) -> Read | str | None:
+    """What was read, or the sentence on why nothing could be; None if the file is not there."""
     try:
         with Reader(limits=READING) as reader:
             extracted = reader.read(path)
     except ValueError as error:
-        reason = str(error).replace(str(path), "the file").replace(str(path.parent), "")
-        raise ValueError(f"“{path.name}” {reason}") from None
+        if not path.exists():  # deleted while the reading process started
+            return None
+        return f"“{path.name}” {str(error).replace(str(path), 'the file').replace(str(path.parent), '')}"
     except OSError as error:
         log.warning("an upload could not be opened: %s", error.strerror)
-        raise ValueError(f"“{path.name}” could not be opened; please upload it again.") from None
-    finally:
-        path.unlink(missing_ok=True)
-        with suppress(OSError):
-            path.parent.rmdir()  # gradio makes a folder for every upload
+        return None
     account = " ".join([f"Read “{path.name}”: {read_sentence(extracted)}.", *extracted.notes])
     return Read(path.name, extracted, account)
 
@@ -117,11 +148,15 @@ def detect_text(
         raise ValueError("There is no text to judge: paste one, or upload a file.")
     if len(text) > CHARACTERS:
         raise ValueError(f"The text has {len(text):,} characters and this page takes at most {CHARACTERS:,}.")
-    options = {"alpha": alpha, "correction": correction or None, "vote": vote or None}
+    asked = {"alpha": alpha, "correction": correction or None, "vote": vote or None}
+    options = {name: value for name, value in asked.items() if value is not None}
     try:
-        with ONE_AT_A_TIME:
-            return detect(text, **{name: value for name, value in options.items() if value is not None})
-    except (ValueError, TypeError) as error:  # what the pipeline says of a text or of options
+        detect._sanitize_parameters(**options)
+    except (ValueError, TypeError) as error:  # sentences about the values given
+        raise ValueError(str(error)[:SENTENCE]) from None
+    try:
+        return WORKER.submit(detect, text, **options).result()
+    except (ValueError, TypeError) as error:  # what the pipeline says of a text
         if os.sep in str(error):
             raise ValueError(_fault()) from None
         raise ValueError(str(error)) from None

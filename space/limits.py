@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+LINGER = 5.0  # seconds in which what a refused client still sends is thrown away, so that it reads its answer
 
 
 class TooLarge(Exception):
@@ -31,14 +34,14 @@ class BodyLimit:
             return
         announced = dict(scope["headers"]).get(b"content-length", b"")
         if announced.isdigit() and int(announced) > self.limit:
-            await self.refuse(send)
+            await self.refuse(receive, send)
             return
-        arrived, answered = 0, False
+        arrived, more, answered = 0, True, False
 
         async def counted() -> Message:
-            nonlocal arrived
+            nonlocal arrived, more
             message = await receive()
-            arrived += len(message.get("body", b""))
+            arrived, more = arrived + len(message.get("body", b"")), message.get("more_body", False)
             if arrived > self.limit:
                 raise TooLarge
             return message
@@ -52,11 +55,21 @@ class BodyLimit:
         with suppress(TooLarge):  # the app may also catch it and answer something: that is not sent
             await self.app(scope, counted, watched)
         if arrived > self.limit and not answered:
-            await self.refuse(send)
+            await self.refuse(receive, send, more)
 
-    async def refuse(self, send: Send) -> None:
-        """Answer 413 with a sentence."""
+    async def refuse(self, receive: Receive, send: Send, more: bool = True) -> None:
+        """Answer 413 with a sentence; while there is more to come, the connection stays for up to LINGER seconds."""
         sentence = f"The request is too large: at most {self.limit:,} bytes are taken.".encode()
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+        length = str(len(sentence)).encode()
+        headers = [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", length),
+            (b"connection", b"close"),
+        ]
         await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": sentence})
+        await send({"type": "http.response.body", "body": sentence, "more_body": True})
+        with suppress(TimeoutError):  # closed with unread data, a connection is reset, and the answer is lost
+            async with asyncio.timeout(LINGER):
+                while more:
+                    more = (await receive()).get("more_body", False)  # a disconnect has none
+        await send({"type": "http.response.body", "body": b""})

@@ -201,7 +201,8 @@ class Handler(BaseHTTPRequestHandler):
         if (kind, name) in self.hub.repos:
             return self._error(409, "Conflict", "You already created this repo", url=place)
         first = {".gitattributes": self.hub.store(b"*.safetensors filter=lfs\n")}
-        repo = Repo(asked.get("visibility") == "private", [Commit(self._oid(first, ""), first, "initial commit")])
+        private = asked.get("visibility") == "private" or bool(asked.get("private"))  # older clients say the second
+        repo = Repo(private, [Commit(self._oid(first, ""), first, "initial commit")])
         self.hub.repos[kind, name] = repo
         return self._json({"url": place, "name": name, "id": name})
 

@@ -228,7 +228,7 @@ def test_an_address_and_an_absent_file_are_refused_beside_good_ones(detect, text
         (["a.txt", "--out", "b.csv"], "names the copy of one table"),
         (["-", "-"], "read once"),
         (["a.txt", "--with-text"], "belongs to --json"),
-        (["a.txt", "--batch-size", "0"], "greater than or equal to 1"),
+        (["a.txt", "--batch-size", "0"], "--batch-size"),
     ],
 )
 def test_wrong_usage_is_status_2_before_anything_is_loaded(words, said, capsys, tmp_path, monkeypatch):

@@ -73,7 +73,9 @@ def test_a_failure_inside_shows_nothing_of_the_machine(handler, monkeypatch):
 
 def test_more_requests_than_places_are_sent_away(handler):
     answers = []
-    with handler.at_work:  # a request is being computed
+    computed = threading.Event()
+    handler.worker.submit(computed.wait)  # a request is being computed
+    try:
         threads = [
             threading.Thread(target=lambda: answers.append(handler({"inputs": "Rain."})))
             for _ in range(room.MAX_WAITING + 4)
@@ -84,12 +86,32 @@ def test_more_requests_than_places_are_sent_away(handler):
             thread.join(timeout=0.3)
         busy = [answer for answer in answers if answer.get("error", {}).get("type") == "Busy"]
         assert len(busy) == 3 and len(answers) == 3
+    finally:
+        computed.set()
     for thread in threads:
         thread.join(timeout=60)
     assert len(answers) == len(threads)
 
 
+def test_all_is_computed_by_one_thread(handler, monkeypatch):
+    """Whoever calls: each computing thread would keep OpenMP threads and memory for good."""
+    seen = set()
+
+    def note(texts, **options):
+        seen.add(threading.current_thread().name)
+        return [{"label": "human"}]
+
+    note._sanitize_parameters = lambda **options: None
+    monkeypatch.setattr(handler, "detect", note)
+    threads = [threading.Thread(target=handler, args=({"inputs": TEXT},)) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert len(seen) == 1 and seen.pop().startswith("mvh")
+
+
 def test_it_needs_nothing_that_does_not_travel():
     for node in ast.walk(ast.parse(Path(room.__file__).read_text())):
         if isinstance(node, ast.ImportFrom):
-            assert node.module in ("__future__", "pathlib", "transformers", "typing")
+            assert node.module in ("__future__", "concurrent.futures", "pathlib", "transformers", "typing")

@@ -3,9 +3,11 @@
 import asyncio
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
+import time
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +32,7 @@ def own(name):
     return module
 
 
-judge, assemble, limits = own("judge"), own("assemble"), own("limits")
+judge, assemble, limits, keeping = own("judge"), own("assemble"), own("limits"), own("keeping")
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +165,9 @@ def test_the_detectors_own_sentences_come_through(detect):
         judge.detect_text(detect, "Some words.", 3, None, None)
     with pytest.raises(ValueError, match="correction must be one of"):
         judge.detect_text(detect, "Some words.", None, "magic", None)
+    with pytest.raises(ValueError, match="correction must be one of") as caught:  # a path that the asker gave himself
+        judge.detect_text(detect, "Some words.", None, "/etc/" + "x" * 9_999, None)
+    assert len(str(caught.value)) <= judge.SENTENCE
 
 
 @pytest.mark.parametrize("error", [RuntimeError("/srv/a/secret token"), ValueError("in /srv/a/secret"), MemoryError()])
@@ -170,6 +175,7 @@ def test_a_fault_of_the_program_is_a_number(error, caplog):
     def broken(text, **options):
         raise error
 
+    broken._sanitize_parameters = lambda **options: None
     with pytest.raises(ValueError, match="a fault of its own") as caught:
         judge.detect_text(broken, "Some words.", None, None, None)
     number = re.search(r"number (\w+)\.", str(caught.value))[1]
@@ -249,8 +255,57 @@ def test_a_bad_upload_is_a_sentence_without_a_path(tmp_path, name, content, sent
         judge.read_upload(path)
     assert str(tmp_path) not in str(caught.value) and "Traceback" not in str(caught.value)
     assert not path.exists()
+
+
+def test_two_visitors_may_send_the_same_file(tmp_path):
+    """gradio gives both one path, and the first reading deletes it."""
+    path = upload(tmp_path, "same.txt", MIXED.encode())
+    assert judge.read_upload(path) == judge.read_upload(path) and not list(tmp_path.iterdir())
+    path = upload(tmp_path, "same.pdf", b"\0\1\2")
+    said = []
+    for _ in range(2):
+        with pytest.raises(ValueError, match="is a binary file") as caught:
+            judge.read_upload(path)
+        said.append(str(caught.value))
+    assert said[0] == said[1] and not list(tmp_path.iterdir())
+    with pytest.raises(ValueError, match="“never.txt” could not be opened; please upload it again"):
+        judge.read_upload(tmp_path / "f00d" / "never.txt")
+    for number in range(judge.KEPT_READINGS):
+        judge.read_upload(upload(tmp_path, f"{number}.txt", b"A few words."))
     with pytest.raises(ValueError, match="upload it again"):
         judge.read_upload(path)
+
+
+def test_the_folder_of_files_is_kept_small(tmp_path):
+    old, new = upload(tmp_path, "old.txt", b"old"), tmp_path / "report-1.html"
+    new.write_bytes(b"new words")
+    for path in (old, old.parent):
+        os.utime(path, (1, 1))
+    assert keeping.tidy(tmp_path, 3600) == 9 and [path.name for path in tmp_path.rglob("*")] == ["report-1.html"]
+
+    async def app(scope, receive, send):
+        await send({"status": 200})
+
+    async def status(path):
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        await keeper({"type": "http", "path": path}, None, send)
+        return sent[0]["status"]
+
+    keeper = keeping.Keeper(app, tmp_path, 3600, most=8, every=0.01)
+    try:
+        while not keeper.kept:
+            time.sleep(0.01)
+        assert asyncio.run(status("/gradio_api/upload")) == 503 and asyncio.run(status("/config")) == 200
+        new.unlink()
+        while keeper.kept:
+            time.sleep(0.01)
+        assert asyncio.run(status("/gradio_api/upload")) == 200
+    finally:
+        keeper.ended.set()
 
 
 # --- requests ---
@@ -258,7 +313,7 @@ def test_a_bad_upload_is_a_sentence_without_a_path(tmp_path, name, content, sent
 
 def answer(pieces, announced=None, catches=False):
     """Status and body that a client gets who sends `pieces` to an app that reads them all, limited to 10 bytes."""
-    sent = []
+    sent, waiting = [], list(pieces)
 
     async def app(scope, receive, send):
         try:
@@ -273,8 +328,6 @@ def answer(pieces, announced=None, catches=False):
         await send({"type": "http.response.body", "body": b"read"})
 
     async def talk():
-        waiting = list(pieces)
-
         async def receive():
             return {"type": "http.request", "body": waiting.pop(0), "more_body": bool(waiting)}
 
@@ -285,7 +338,10 @@ def answer(pieces, announced=None, catches=False):
         await limits.BodyLimit(app, 10)({"type": "http", "headers": headers}, receive, send)
 
     asyncio.run(talk())
-    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    assert [message["type"] for message in sent[:2]] == ["http.response.start", "http.response.body"]
+    assert not any(message["body"] for message in sent[2:]) and not waiting, (
+        "what a refused client sends is thrown away"
+    )
     return sent[0]["status"], sent[1]["body"].decode()
 
 

@@ -151,10 +151,16 @@ def test_settings_and_examples(chromium, address):
     with visit(chromium, address) as page:
         page.click("button.gallery-item:has-text('Machine')")
         page.wait_for_function("document.querySelector('#text textarea').value.length > 1000")
-        page.click("button:has-text('Settings')")
-        page.fill("input[type=number]", "0.01")
         page.click("#judge")
         verdict(page)
+        page.evaluate("document.querySelector('#result .headline').dataset.seen = 'yes'")  # gone with this verdict
+        page.click("button:has-text('Settings')")
+        page.fill("input[type=number]", "0.01")
+        page.wait_for_function("document.querySelector('input[type=range]').value === '0.01'")
+        with page.expect_request(lambda request: "/queue/join" in request.url) as asked:
+            page.click("#judge")
+        assert 0.01 in asked.value.post_data_json["data"]
+        page.wait_for_selector("#result .headline:not([data-seen])")
         page.click("#result summary:has-text('Settings and versions')")
         assert re.search(r"Alpha\s+0\.01\b", page.inner_text("#result dl"))
 
@@ -329,3 +335,16 @@ def test_large_requests_are_refused(address):
     connection.endheaders()  # refused by what it announces; none of it is sent
     response = connection.getresponse()
     assert response.status == 413 and b"too large" in response.read()
+
+
+def test_who_sends_too_much_reads_why(address):
+    """Announced and sent in full: the connection may not be reset before the answer is read."""
+    assert ask(address, "/gradio_api/call/detect", b" " * (judge.FILE_BYTES + 2**20 + 1))[0] == 413
+
+
+def test_two_visitors_may_send_the_same_file_at_once(chromium, address, tmp_path):
+    (tmp_path / "same.txt").write_text(MIXED, encoding="utf-8")
+    with visit(chromium, address) as one, visit(chromium, address) as other:
+        for page in (one, other):
+            send(page, tmp_path / "same.txt")
+        assert [verdict(page) for page in (one, other)] == ["Looks machine-generated"] * 2
