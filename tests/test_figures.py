@@ -44,7 +44,8 @@ def result(name):
 # --- results: the pages are what the JSON says ---
 
 MADE_BY = {
-    "table1": article_page.markdown, "corrections": corrections.markdown, "decision": decision_page.page,
+    **dict.fromkeys(("table1", "table2", "table3", "table4", "table5", "augmentation", "few_texts"), article_page.markdown),
+    "corrections": corrections.markdown, "decision": decision_page.page,
     "features": features.page, "features_multilingual": features.page, "spans": spans.markdown, "edges": splices.markdown,
     "toxic": toxic_page.markdown,
 }  # fmt: skip
