@@ -9,7 +9,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, PretrainedConfig
 from .bag_mvh import check_bag
 from .corrections_mvh import CORRECTIONS, known
 from .features_mvh import check_feature_data, expand_features
-from .fields_mvh import KINDS, check_kinds, check_others, sentences, two_labels
+from .fields_mvh import KINDS, check_kinds, check_others, check_unread, sentences, two_labels
 from .normalization_mvh import ALL_STEPS
 from .pvalues_mvh import P_VALUES
 from .voting_mvh import VOTES, check_alpha
@@ -209,4 +209,5 @@ def _as_config(backbone: PretrainedConfig | dict[str, Any] | None) -> Pretrained
             f"backbone_config names the model_type {kind!r}, which this version of transformers does not know."
         )
     with sentences(f"The backbone_config of type {kind!r}"):
+        check_unread(backbone)
         return CONFIG_MAPPING[kind](**backbone)

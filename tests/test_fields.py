@@ -133,5 +133,5 @@ def test_any_json_in_any_field_is_a_config_or_a_sentence(examples, kind, request
             assert len(str(error)) > 20, error
             return
         again = type(made).from_dict(json.loads(json.dumps(made.to_dict())))
-        assert again.to_dict() == made.to_dict()
+        assert repr(again.to_dict()) == repr(made.to_dict())  # NaN, where nobody reads it, equals itself in words only
         assert made.num_labels == 2 and 0 < made.alpha < 1

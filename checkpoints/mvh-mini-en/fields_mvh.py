@@ -95,14 +95,25 @@ def check_others(kind: type[PretrainedConfig], fields: Mapping[str, Any]) -> Non
         )
     for key in (key for key in fields if key.endswith("_token_id")):
         check_kinds({key: fields[key]}, {key: WHOLE_OR_NONE})
+    check_unread(fields)
+    for key in fields:
+        if callable(getattr(kind, key, None)) or key in ("attribute_map", "sub_configs"):
+            raise ValueError(f"A config has no field {key!r}: it is a method of {kind.__name__}.")
+
+
+def check_unread(fields: Mapping[str, Any]) -> None:
+    """Refuse values of `PretrainedConfig` that it, or a backbone's config, keeps unread until something breaks on them.
+
+    Raises:
+        ValueError: If a dtype is none of torch's, or the architectures are no list of names.
+    """
     for key in ("dtype", "torch_dtype"):
         dtype = fields.get(key)
         named = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
         if named is not None and not isinstance(named, torch.dtype) or (named is None and dtype is not None):
             raise ValueError(f"{key} must name a dtype of torch, such as 'float32', got {shortened(dtype)}.")
-    for key in fields:
-        if callable(getattr(kind, key, None)) or key in ("attribute_map", "sub_configs"):
-            raise ValueError(f"A config has no field {key!r}: it is a method of {kind.__name__}.")
+    if "architectures" in fields:
+        check_kinds({"architectures": fields["architectures"]}, {"architectures": TEXTS_OR_NONE})
 
 
 def two_labels(given: Any) -> dict[int, str]:
