@@ -149,7 +149,8 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> dict[str,
             if runs and row.kind == "char_ngram":
                 break  # it is the same whatever backbone is trained beside it
         rows.append(summary(row, runs))
-    shown = [Path(word).name if Path(word).is_absolute() or Path(word).is_file() else word for word in words]
+    ran = [word for word in words if word != "--page-only"]  # the command that makes the runs, not only the page
+    shown = [Path(word).name if Path(word).is_absolute() or Path(word).is_file() else word for word in ran]
     command = shlex.join([*shown, *(["--", *extra] if extra else [])])
     result = {
         "experiment": experiment.name,

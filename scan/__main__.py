@@ -26,6 +26,7 @@ from tqdm import tqdm
 from mvh.cli.faults import FAILED, INTERRUPTED, OK, failed
 from mvh.corrections_mvh import CORRECTIONS
 from mvh.inputs_mvh import PRECISIONS
+from mvh.placing import UNFINISHED
 from mvh.scan.plan import PLAN, Plan, check_column, check_same, find_sources, make_plan, read_plan, write_plan
 from mvh.scan.scorer import Scorer
 from mvh.sole_use import LOCK, sole_use
@@ -171,7 +172,7 @@ def scan(args: argparse.Namespace) -> dict[str, Any] | None:
 
     folder: Path = args.output.resolve()
     plan = planned(args)
-    for part in folder.glob("*/.*.part"):  # of workers that were killed; this process has the folder for itself
+    for part in folder.glob(f"*/*{UNFINISHED}*"):  # of workers that were killed; this process has the folder for itself
         part.unlink(missing_ok=True)
     options = {name: getattr(args, name) for name in JUDGED if getattr(args, name) is not None}
     alone = args.executor == "local" and args.workers == 1

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mvh import __version__
+from mvh.placing import whole_file
 from mvh.report.render import style_hash
-from mvh.scan.shards import whole_file
 
 TEMPLATE = "page.html.j2"
 WIDTH, HEIGHT = 600, 180  # of a histogram, in units of its drawing

@@ -1,14 +1,13 @@
 """The files of the output: one for each shard, JSON Lines or Parquet as the input was, there whole or not at all.
 
-A file grows as .NAME.PID.part and takes its name when it is complete and on disk: a full disk, a kill or an error leaves what
-stood there before. The same rows make the same bytes.
+A file takes its name when it is complete and on disk (`mvh.placing`): a full disk, a kill or an error leaves what stood there
+before. The same rows make the same bytes.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mvh.placing import whole_file
 from mvh.scan.rows import BATCH_ROWS
 from mvh.scan.scorer import COLUMNS, PREFIX
 
@@ -41,27 +41,9 @@ def added_schema(schema: pa.Schema | None) -> pa.Schema | None:
     return pa.schema([field for field in schema if field.name not in ADDED.names] + list(ADDED))
 
 
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())  # a name must not outlive its content in a power cut
-        part.replace(path)
-    except OSError as error:  # a full disk does not say which file it was
-        part.unlink(missing_ok=True)
-        raise OSError(error.errno, error.strerror, error.filename or str(path)) from error
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
 def write_json(path: Path, content: Any, indent: int | None = 1) -> None:
-    """Write plain JSON types as a file of their own."""
+    """Write plain JSON types as a file of their own; its folder is made if needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:
         file.write(json.dumps(content, indent=indent, ensure_ascii=False).encode() + b"\n")
 
@@ -76,6 +58,7 @@ def shard_file(folder: Path, index: int, schema: pa.Schema | None) -> Iterator[W
         schema: Columns of the rows, in Arrow types.
     """
     kind, suffix = (_json_lines, ".jsonl.gz") if schema is None else (_parquet, ".parquet")
+    folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / f"{index:05d}{suffix}") as file, kind(file, schema) as write:
         yield write
 

@@ -148,7 +148,7 @@ def test_every_row_comes_back_in_order_and_counts_add_up(scanned):
     assert all(row["mvh_label"] is None for row in rows if row["mvh_error"])
     assert {row["mvh_label"] for row in rows if row["mvh_error"] is None} <= {"human", "machine", "uncertain"}
     assert any(row["mvh_passages"] for row in rows)
-    assert not list(scanned.glob("**/*.part"))
+    assert not list(scanned.glob("**/*.part")) and not list(scanned.glob("**/*.unfinished-*"))
 
 
 def test_what_is_kept_is_what_the_detector_keeps_together(scanned):
@@ -309,7 +309,7 @@ def test_a_full_disk_loses_and_repeats_nothing(tmp_path, detector, scanned, monk
     monkeypatch.undo()
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "scored").iterdir()}
     assert sorted(path.name for path in finished) == ["00000.jsonl.gz", "00001.jsonl.gz"]
-    (tmp_path / "out" / "scored" / ".00002.jsonl.gz.99.part").write_text("of a worker that was killed")
+    (tmp_path / "out" / "scored" / "00002.jsonl.gz.unfinished-00000099").write_text("of a worker that was killed")
     assert scan(*words) == 0
     for path in sorted((tmp_path / "out" / "scored").iterdir()):
         assert path.read_bytes() == (scanned / "scored" / path.name).read_bytes()

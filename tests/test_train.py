@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import datasets
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -19,6 +20,7 @@ from mvh import recipe as recipe_room
 from mvh import train, trainer
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.normalization_mvh import STEPS
+from mvh.opening import open_pipeline
 
 from .conftest import make_rows, write_jsonl
 
@@ -265,6 +267,19 @@ def choose_auroc(model: Path, data: Path) -> float:
     with torch.no_grad():
         logits = torch.cat([detector(torch.tensor([ids])).logits for ids in rows["input_ids"]])
     return roc_auc_score(rows["label"], logits[:, 1] - logits[:, 0])
+
+
+def test_a_bag_of_n_grams_is_trained_saved_and_judges_along(recipe, tmp_path):
+    model = train.main([str(recipe), "--output_dir", str(tmp_path), "--num_train_epochs", "1", "--bag_orders", "1", "2",
+                        "--bag_buckets", "4096"])  # fmt: skip
+    log = json.loads((tmp_path / "training.json").read_text())
+    detect = open_pipeline(str(model), trust_remote_code=True)
+    rows = datasets.load_dataset(str(tmp_path / "data"), "documents", split="choose")
+    margins = np.array([result["margin"] for result in detect(list(rows["text"]))])
+    assert detect.model.bag.weight.abs().sum() > 0 and detect.model.config.bag == {"orders": [1, 2], "buckets": 4096}
+    assert roc_auc_score(rows["label"], margins) == pytest.approx(log["metrics"]["with_bag_document_auroc"])
+    detect.model.bag.weight.data.zero_()
+    assert not np.allclose(margins, [result["margin"] for result in detect(list(rows["text"]))])
 
 
 def test_lora_obeys_the_freeze_schedule_and_is_merged(finished, recipe, tmp_path, backbone_folder):
