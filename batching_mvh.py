@@ -1,6 +1,6 @@
 """Waiting segments -> batches: segments are read ahead in windows, and those of a window share batches.
 
-A segment is a dict: its tensors (INPUTS, each with a leading axis of 1), the member it belongs to, and what is told of it
+A segment is a dict: its arrays (INPUTS, each with a leading axis of 1), the member it belongs to, and what is told of it
 (see `members_mvh.segment_inputs`). `batches` alone decides which segments go together; everything is a function of its
 arguments, so calls of one detector from several threads do not meet here.
 
@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
-
-import torch
 
 INPUTS = ("input_ids", "attention_mask", "features")  # what the model is given
 HANDED_ON = ("member", "start", "end", "core_tokens", "core_ids", "block_starts", "script")  # beside the scores
@@ -106,20 +104,6 @@ def batches(segments: Sequence[dict[str, Any]], batch_size: int | None = None) -
         used += lengths[index]
     if chosen:
         yield chosen
-
-
-def collate(segments: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Any]:
-    """Stack the tensors of one member's segments, each padded at the right end to the longest.
-
-    Returns:
-        "input_ids" and "attention_mask" of shape (B, T), "features" of shape (B, F) where there are some, and "member".
-    """
-    batch: dict[str, Any] = {"member": segments[0].get("member", 0)}
-    for name in (name for name in INPUTS if name in segments[0]):
-        rows = [segment[name][0] for segment in segments]
-        pad = pad_id if name == "input_ids" else 0
-        batch[name] = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad)
-    return batch
 
 
 def score_documents(

@@ -34,7 +34,7 @@ from mvh.dataset_builder.build import fingerprint
 from mvh.dataset_builder.texts import read_texts
 from mvh.dataset_builder.writing import LABELS
 from mvh.export import provenance, refuse_foreign
-from mvh.members_mvh import identity, merges
+from mvh.identity_mvh import identity, merges
 from mvh.normalization_mvh import normalize
 from mvh.opening import open_folder
 from mvh.pipeline_mvh import TASK

@@ -23,7 +23,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from mvh.calibration_mvh import decode_calibration
-from mvh.members_mvh import calibration_id, merges
+from mvh.identity_mvh import calibration_id, merges
 from mvh.pvalues_mvh import false_alarm_interval
 from mvh.references_mvh import POOLED
 

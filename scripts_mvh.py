@@ -18,7 +18,10 @@ def dominant_script(text: str) -> str:
         The script's name in lower case, or "none" for a text without letters.
     """
     sample = text[:: max(1, len(text) // SAMPLE)]
-    counts = Counter(_script(character) for character in sample if character.isalpha())
+    counts: Counter[str] = Counter()
+    for character, times in Counter(sample).items():
+        if character.isalpha():
+            counts[_script(character)] += times
     return max(sorted(counts), key=lambda name: counts[name], default="none")
 
 

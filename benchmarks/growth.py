@@ -5,8 +5,10 @@
 Documents of all lengths take turns in rounds; of short ones so many are judged, one call each, that a turn reads --turn
 characters. The longest, which takes minutes, has one turn at the end. Reported: seconds of a call, seconds per million
 characters, and the slope between each length and the next, seconds per million further characters: those of a straight line
-are all one number. Then, for each correction, the time of p-values, correction and vote for --segments segments against the
-time in which so many are scored.
+are all one number. The slopes are those of scoring and deciding; the second look at the edges of passages comes beside it, as
+its cost goes by how often a text changes sides, not by its length (these are made of human and machine sentences in a random
+order, the worst case). Then, for each correction, the time of p-values, correction and vote for --segments segments against
+the time in which so many are scored.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from mvh.benchmarks.samples import document, read_sentences
 from mvh.corrections_mvh import CORRECTIONS
 from mvh.detector import SHIPPED
 from mvh.experiments.decision_page import table
-from mvh.inputs_mvh import PRECISIONS
+from mvh.inputs_mvh import EDGES, PRECISIONS
 from mvh.opening import open_folder
 from mvh.pipeline_mvh import MvhDetectPipeline
 from mvh.references_mvh import Document
@@ -73,23 +75,27 @@ def measure(args: argparse.Namespace, detect: MvhDetectPipeline) -> dict[str, An
     lengths = (2_000, 10_000) if args.quick else LENGTHS
     longest = 20_000 if args.quick else args.longest
 
-    def judge(texts: Sequence[str]) -> None:
+    def judge(texts: Sequence[str], edges: str = "grid") -> None:
         for text in texts:
-            judged[len(text)] = len(detect(text, precision=args.precision)["segments"])
+            judged[len(text)] = len(detect(text, precision=args.precision, edges=edges)["segments"])
 
     texts = {length: texts_of(sentences, length, args.turn) for length in lengths}
-    tasks: dict[str, Callable[[], None]] = {str(length): partial(judge, found) for length, found in texts.items()}
-    took = {int(name): spread(seconds) for name, seconds in interleave(tasks, args.rounds).items()}
+    tasks: dict[str, Callable[[], None]] = {
+        f"{length} {edges}": partial(judge, found, edges) for length, found in texts.items() for edges in EDGES
+    }
+    took = interleave(tasks, args.rounds)
     rows: list[dict[str, Any]] = []
     for length in lengths:
         calls = len(texts[length])
-        seconds = {key: value / calls for key, value in took[length].items()}
-        rows.append({"characters": length, "calls": calls, "segments": judged[length], "seconds": seconds})
+        grid, refined = (spread([one / calls for one in took[f"{length} {edges}"]]) for edges in ("grid", "refined"))
+        about = {"characters": length, "calls": calls, "segments": judged[length]}
+        rows.append({**about, "seconds": grid, "refined": refined["median"]})
     long = texts_of(sentences, longest, 0)
     begin = time.perf_counter()
     judge(long)
     once = time.perf_counter() - begin
-    rows.append({"characters": longest, "calls": 1, "segments": judged[longest], "seconds": spread([once])})
+    about = {"characters": longest, "calls": 1, "segments": judged[longest]}
+    rows.append({**about, "seconds": spread([once]), "refined": None})
     found = slopes({row["characters"]: row["seconds"]["median"] for row in rows})
     scoring = args.segments * rows[-1]["seconds"]["median"] / rows[-1]["segments"]
     shares = {name: seconds / scoring for name, seconds in deciding(detect, args.segments, 5).items()}
@@ -107,13 +113,15 @@ def page(report: dict[str, Any]) -> list[str]:
         took = row["seconds"]
         cells.append([f"{row['characters']:,}", f"{row['segments']:,}", row["calls"],
                       f"{took['median']:.3f} ({took['least']:.3f} to {took['most']:.3f})",
-                      1e6 * took["median"] / row["characters"]])  # fmt: skip
+                      1e6 * took["median"] / row["characters"],
+                      row["refined"] and 1e6 * row["refined"] / row["characters"]])  # fmt: skip
     heads = [
         "characters",
         "segments",
         "calls in a turn",
         "s a call, median (least to most)",
         "s per million characters",
+        "with edges refined",
     ]
     lines += table(heads, cells)
     lines += table(["from", "to", "s per million further characters"],

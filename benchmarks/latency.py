@@ -3,8 +3,8 @@
     python -m mvh.benchmarks.latency --model checkpoints/mvh-mini-en --out results/speed_latency.json [--quick]
 
 Fresh processes take turns: one imports torch and transformers' modeling utilities and does nothing, the others judge one
-page, as a user of mvh, as a user of transformers' pipeline, or at the command line. Reported: seconds of the whole process
-(median and spread) and the ratio to the imports alone; then a warm call on the same page in this process.
+page, as a user of mvh, as a user of transformers' pipeline, of `mvh.light`, or at the command line. Reported: seconds of the
+whole process (median and spread) and the ratio to the imports alone; then calls on two examples in this process.
 """
 
 from __future__ import annotations
@@ -19,14 +19,19 @@ from pathlib import Path
 from typing import Any
 
 from mvh.benchmarks.measuring import heading, interleave, machine, spread, write
-from mvh.benchmarks.samples import document, read_sentences
+from mvh.benchmarks.rivals import ONNX_PACKAGES, missing
+from mvh.benchmarks.samples import EXAMPLES, document, read_sentences
 from mvh.detector import SHIPPED
 from mvh.experiments.decision_page import table
+from mvh.export_onnx import export
+from mvh.inputs_mvh import EDGES
 from mvh.opening import open_folder
 from mvh.pipeline_mvh import MvhDetectPipeline
 
 IMPORTS = "importing torch and transformers.modeling_utils"
+LIGHT = "mvh.light"
 PAGE_WORDS = 400
+PAGES = ("1-darwin.txt", "2-machine.txt")  # of a human and of a machine
 READ = "text = open({page!r}, encoding='utf-8').read(); "
 CODE = {
     IMPORTS: "import torch, transformers.modeling_utils",
@@ -34,6 +39,7 @@ CODE = {
     'transformers.pipeline("mvh-detect")': "from transformers import pipeline; "
     + READ
     + "pipeline('mvh-detect', model={model!r}, trust_remote_code=True)(text)",
+    LIGHT: "from mvh.light import load_light; " + READ + "load_light({light!r})(text)",
 }
 
 
@@ -52,16 +58,34 @@ def fresh(words: list[str]) -> Callable[[], None]:
     return run
 
 
-def warm_calls(model: Path, text: str, calls: int) -> dict[str, float]:
-    """Seconds of a call on one page, of many after three that do not count."""
-    network, tokenizer = open_folder(model)
-    detect = MvhDetectPipeline(model=network, tokenizer=tokenizer, device="cpu")
-    seconds = []
+def warm_calls(detect: Any, text: str, calls: int, edges: str) -> dict[str, Any]:
+    """Seconds of a call on one page, of many after three that do not count, and the verdict."""
+    seconds, result = [], {}
     for _ in range(calls + 3):
         begin = time.perf_counter()
-        detect(text)
+        result = detect(text, edges=edges)
         seconds.append(time.perf_counter() - begin)
-    return spread(seconds[3:])
+    return {"label": result["label"], "edges": edges, "segments": len(result["segments"]), **spread(seconds[3:])}
+
+
+def warm(model: Path, calls: int) -> list[dict[str, Any]]:
+    """Warm calls on the examples PAGES, with edges on the grid and refined."""
+    network, tokenizer = open_folder(model)
+    detect = MvhDetectPipeline(model=network, tokenizer=tokenizer, device="cpu")
+    texts = {name: (EXAMPLES / name).read_text(encoding="utf-8") for name in PAGES}
+    return [
+        {"page": name, "words": len(text.split()), **warm_calls(detect, text, calls, edges)}
+        for name, text in texts.items()
+        for edges in EDGES
+    ]
+
+
+def light(model: Path, folder: Path) -> Path | None:
+    """The detector exported for `mvh.light`, None where the packages that it takes are not installed."""
+    if missing(ONNX_PACKAGES):
+        return None
+    export(model, folder)
+    return folder
 
 
 def page(report: dict[str, Any]) -> list[str]:
@@ -73,11 +97,13 @@ def page(report: dict[str, Any]) -> list[str]:
         for row in report["fresh"]
     ]
     lines += table(["fresh process", "s, median", "least", "most", "to the imports alone"], rows)
-    warm = report["warm"]
-    lines += [
-        f"A warm call: {warm['median'] * 1000:.1f} ms ({warm['least'] * 1000:.1f} to {warm['most'] * 1000:.1f}).",
-        "",
+    lines += ["A call of a detector that is loaded:", ""]
+    cells = [
+        [row["page"], row["words"], row["segments"], row["label"], row["edges"]]
+        + [f"{row['median'] * 1000:.1f} ({row['least'] * 1000:.1f} to {row['most'] * 1000:.1f})"]
+        for row in report["warm"]
     ]
+    lines += table(["page", "words", "segments", "verdict", "edges", "ms, median (least to most)"], cells)
     return lines
 
 
@@ -96,11 +122,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "page.txt"
         file.write_text(text, encoding="utf-8")
-        given = {"page": str(file), "model": str(args.model)}
-        tasks = {way: fresh([sys.executable, "-c", code.format(**given)]) for way, code in CODE.items()}
-        tasks["mvh detect"] = fresh(
-            [sys.executable, "-m", "mvh.cli", "detect", str(file), "--model", str(args.model), "--json"]
-        )
+        exported = light(args.model, Path(folder) / "light")
+        given = {"page": str(file), "model": str(args.model), "light": str(exported)}
+        ways = {way: code for way, code in CODE.items() if exported or way != LIGHT}
+        tasks = {way: fresh([sys.executable, "-c", code.format(**given)]) for way, code in ways.items()}
+        for way, checkpoint in (("mvh detect", args.model), ("mvh detect, ONNX export", exported)):
+            if checkpoint:
+                command = ["-m", "mvh.cli", "detect", str(file), "--model", str(checkpoint), "--json"]
+                tasks[way] = fresh([sys.executable, *command])
         seconds = interleave(tasks, rounds)
     report: dict[str, Any] = {
         "command": " ".join(["python -m mvh.benchmarks.latency", *(sys.argv[1:] if argv is None else argv)]),
@@ -112,7 +141,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             {"way": way, "seconds": spread(took), "ratio": spread(took)["median"] / spread(seconds[IMPORTS])["median"]}
             for way, took in seconds.items()
         ],
-        "warm": warm_calls(args.model, text, 5 if args.quick else 50),
+        "warm": warm(args.model, 5 if args.quick else 50),
     }
     write(report, page(report), args.out)
     return report

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from transformers import TextClassificationPipeline
 
+from mvh.export_onnx import export_model
 from mvh.segmentation_mvh import special_token_ids, token_windows
 
 BATCH = 16
@@ -132,35 +133,12 @@ def _by_document(margins: np.ndarray, chunks: Sequence[Sequence[Any]]) -> list[n
     return np.split(margins, np.cumsum([len(parts) for parts in chunks])[:-1])
 
 
-class _Logits(torch.nn.Module):
-    """The model as a function of two tensors."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """(B, T), (B, T) -> (B, C)."""
-        return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
-
-
 def exported(model: Any, folder: Path) -> Path:
     """The model as an ONNX file in a folder, made where it is not there."""
     file = folder / "model.onnx"
-    if file.exists():
-        return file
-    folder.mkdir(parents=True, exist_ok=True)
-    batch, tokens = torch.export.Dim("batch", min=1, max=1024), torch.export.Dim("tokens", min=2, max=512)
-    shape = {0: batch, 1: tokens}
-    torch.onnx.export(
-        _Logits(model).eval(),
-        (torch.ones(2, 16, dtype=torch.long), torch.ones(2, 16, dtype=torch.long)),
-        file,
-        input_names=["input_ids", "attention_mask"],
-        dynamic_shapes={"input_ids": shape, "attention_mask": shape},
-        dynamo=True,
-        verbose=False,
-    )
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        export_model(model, file)
     return file
 
 

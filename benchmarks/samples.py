@@ -51,3 +51,21 @@ def mixed(sentences: list[str], count: int, shortest: int, longest: int, seed: i
     lengths = np.geomspace(shortest, longest, count).round().astype(int).tolist()
     random.Random(seed).shuffle(lengths)
     return [document(sentences, words, seed + index) for index, words in enumerate(lengths)]
+
+
+def everyday(sentences: list[str], count: int, shortest: int, longest: int, seed: int = 0) -> list[str]:
+    """Many short documents and few long ones, in a random order: as many words between 50 and 100 as between 100 and 200 ...
+
+    Args:
+        sentences: What they are made of.
+        count: How many.
+        shortest: Words of the shortest.
+        longest: Words at which lengths end.
+        seed: Of order and sentences.
+    """
+    ranks = (
+        np.arange(count) + 0.5
+    ) / count  # (count,): quantiles of a density that falls with the square of the length
+    lengths = np.round(1 / ((1 - ranks) / shortest + ranks / longest)).astype(int).tolist()
+    random.Random(seed).shuffle(lengths)
+    return [document(sentences, words, seed + index) for index, words in enumerate(lengths)]

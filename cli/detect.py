@@ -38,6 +38,7 @@ Exit status: 0 all was read, 1 something failed, 2 wrong usage, 130 interrupted.
 """
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = ROOT / "checkpoints" / "mvh-mini-en"
+LIGHT = "light.json"  # what a folder of `mvh.export_onnx` holds; its module is imported only then
 JUDGED, SHOWN, WORK = "How it is judged", "What comes out", "How it works"
 
 app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -155,11 +156,16 @@ def check(asked: Request) -> None:
 
 
 def load(model: str) -> Any:
-    """The detector's pipeline.
+    """The detector's pipeline, or where `model` is an ONNX export the same without PyTorch.
 
     Raises:
         ValueError: If there is none of that name.
+        ImportError: If it is an ONNX export and ONNX Runtime is not installed.
     """
+    if (Path(model) / LIGHT).is_file():
+        from mvh.light import load_light
+
+        return load_light(model)
     if Path(model).is_dir():
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a folder needs nothing from the Hub
     from transformers.utils import logging
@@ -176,7 +182,7 @@ def detect(asked: Request) -> int:
         run = Run(load(asked.model), asked)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         return failed(error)
     status = None
     try:

@@ -9,8 +9,9 @@ import pytest
 import torch
 from transformers import pipeline
 
-from mvh import batching_mvh, precision_mvh
-from mvh.batching_mvh import BATCH_TOKENS, PADDING_SHARE, PADDING_TOKENS, batches, collate, score_documents
+from mvh import batching_mvh, identity_mvh, precision_mvh
+from mvh.batching_mvh import BATCH_TOKENS, PADDING_SHARE, PADDING_TOKENS, batches, score_documents
+from mvh.collating_mvh import collate
 from mvh.opening import open_folder
 from mvh.pipeline_mvh import MvhDetectPipeline
 
@@ -60,12 +61,12 @@ def toy_items(text):
     for start, word in enumerate(text.split()):
         item = dict.fromkeys(batching_mvh.HANDED_ON)
         length = int(word)
-        yield item | {"member": 0, "start": start, "input_ids": torch.full((1, length), length)}
+        yield item | {"member": 0, "start": start, "input_ids": np.full((1, length), length)}
 
 
 def toy_score(items):
     assert len(items) <= batching_mvh.WINDOW_SEGMENTS
-    return {"margins": torch.tensor([float(item["input_ids"][0, 0]) for item in items]), "dtype": "float32"}
+    return {"margins": np.array([float(item["input_ids"][0, 0]) for item in items]), "dtype": "float32"}
 
 
 @pytest.mark.parametrize("window", [1, 2, 3, 512])
@@ -111,7 +112,7 @@ def detect(detector):
 
 def test_no_way_of_batching_changes_a_margin(detect, monkeypatch):
     texts = [make_text(label, words, seed=words) for label in (0, 1) for words in (5, 12, 40, 90, 400)]
-    package = detect.preprocess.__globals__["collate"].__globals__  # the checkpoint's own copy of batching_mvh
+    package = detect.detect.__globals__["score_documents"].__globals__  # the checkpoint's own copy of batching_mvh
 
     def margins(**sizes):
         with monkeypatch.context() as patch:
@@ -153,7 +154,7 @@ def test_the_model_is_called_once_for_each_batch(detect):
     + [({"same_label": "1"}, False), ({"same_label": float("nan")}, False), ({"same_label": 7}, False), ("1.0", False)],
 )
 def test_auto_precision_needs_a_record_and_a_machine_that_has_bfloat16(monkeypatch, record, kept):
-    assert precision_mvh.keeps_verdicts({"parity": record}) == kept and not precision_mvh.keeps_verdicts(None)
+    assert identity_mvh.keeps_verdicts({"parity": record}) == kept and not identity_mvh.keeps_verdicts(None)
     monkeypatch.setattr(precision_mvh, "has_bfloat16", lambda device: device == "cpu")
     assert precision_mvh.chosen_precision("auto", "cpu", kept) == ("bfloat16" if kept else "float32")
     assert precision_mvh.chosen_precision("auto", "mps", kept) == "float32"

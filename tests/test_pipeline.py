@@ -11,8 +11,9 @@ import torch
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, pipeline
 
 import mvh
+from mvh.detecting_mvh import VERSION
 from mvh.passages_mvh import merge_passages
-from mvh.pipeline_mvh import VERSION, MvhDetectPipeline
+from mvh.pipeline_mvh import MvhDetectPipeline
 
 from .conftest import SENTENCES, make_text
 

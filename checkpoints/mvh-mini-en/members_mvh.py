@@ -6,20 +6,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from .calibration_mvh import decode_calibration
 from .features_mvh import compute_features, reads_document_type
 from .inputs_mvh import check_text
-from .merging_mvh import MERGERS
-from .normalization_mvh import NORMALIZER_VERSION, STEPS
-from .precision_mvh import keeps_verdicts
+from .normalization_mvh import STEPS
 from .readings_mvh import Reading
 from .references_mvh import Calibration, Document
 from .scripts_mvh import dominant_script
@@ -90,55 +87,6 @@ def own_copy(tokenizer: Any) -> Any:
     return own
 
 
-def identity(fingerprint: str, dtype: str) -> dict[str, str]:
-    """What scores depend on; a calibration is valid for one identity."""
-    return {"normalizer": NORMALIZER_VERSION, "weights": fingerprint, "dtype": dtype}
-
-
-def merges(config: Any) -> bool:
-    """Whether the detector of this config merges its members' p-values, so that their calibrations count."""
-    return getattr(config, "combine", None) in MERGERS
-
-
-def calibration_id(config: Any) -> str | None:
-    """Identity of what the p-values rest on: the calibration's, or where p-values are merged all members'."""
-    packed = [member.get("calibration") for member in config.members] if merges(config) else [config.calibration]
-    ids = [part["id"] for part in packed if part]
-    return "+".join(dict.fromkeys(ids)) if len(ids) == len(packed) else None
-
-
-def fits(packed: Mapping[str, Any], at_work: Mapping[str, str]) -> bool:
-    """Whether a packed calibration was made with the identity at work."""
-    return all(packed["about"].get(key, value) == value for key, value in at_work.items())
-
-
-def stale(config: Any, members: Sequence[Member], at_work: Mapping[str, str]) -> list[str]:
-    """Warnings where a calibration was doubted, or made with another normaliser, other weights or another dtype.
-
-    Args:
-        config: The detector's.
-        members: Its members.
-        at_work: The detector's identity.
-    """
-    pairs = [(config.calibration, at_work)]
-    if merges(config):
-        pairs = [(member.config.calibration, identity(member.fingerprint, at_work["dtype"])) for member in members]
-    warnings = []
-    for packed, own in [(packed, own) for packed, own in pairs if packed is not None]:
-        about = packed["about"]
-        if own["dtype"] == "bfloat16" and keeps_verdicts(packed):
-            own = {key: value for key, value in own.items() if key != "dtype"}
-        if "doubt" in about:
-            warnings.append(f"When the detector was calibrated it was said: {about['doubt']}")
-        warnings += [
-            f"The calibration was made with {key} {about[key]!r} and the detector has {value!r}: its p-values may be off; "
-            "calibrate again."
-            for key, value in own.items()
-            if about.get(key, value) != value
-        ]
-    return list(dict.fromkeys(warnings))
-
-
 def segments_of(member: Member, text: Any) -> Iterator[Segment]:
     """The segments of a document, as the member's config says; built one by one, as they are asked for.
 
@@ -161,7 +109,7 @@ def segment_inputs(member: Member, index: int, text: Any, document_type: str | N
         document_type: Its type, one of `features_mvh.REGISTERS`, where it is known and a feature reads it.
 
     Yields:
-        Dicts of "input_ids" and "attention_mask" (1, T), "features" (1, F) where the config names some, the keys of
+        Dicts of arrays: "input_ids" and "attention_mask" (1, T), "features" (1, F) where the config names some, the keys of
         `batching_mvh.HANDED_ON` with "core_ids" (core_tokens,) and "block_starts" for the second look at edges.
 
     Raises:
@@ -171,10 +119,10 @@ def segment_inputs(member: Member, index: int, text: Any, document_type: str | N
     config = member.config
     segments, script = segments_of(member, text), dominant_script(text)
     for segment in segments:
-        ids = torch.tensor([segment.input_ids])  # (1, T)
+        ids = np.array([segment.input_ids], dtype=np.int64)  # (1, T)
         item: dict[str, Any] = {
             "input_ids": ids,
-            "attention_mask": torch.ones(1, len(segment.input_ids), dtype=torch.long),  # (1, T)
+            "attention_mask": np.ones_like(ids),  # (1, T)
             "member": index,
             "start": segment.start,
             "end": segment.end,
@@ -185,7 +133,7 @@ def segment_inputs(member: Member, index: int, text: Any, document_type: str | N
         }
         if config.feature_names:
             features = compute_features(segment.text, config.feature_names, config.feature_data, document_type)  # (F,)
-            item["features"] = torch.from_numpy(features)[None]  # (1, F)
+            item["features"] = features[None]  # (1, F)
         yield item
 
 

@@ -7,14 +7,11 @@ by default only where it was measured that verdicts stay: the calibration then c
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
-from typing import Any
 
 import torch
 
 AUTO = "auto"
-AGREEMENT = 0.995  # least share of documents with the same label
 
 
 @cache
@@ -33,20 +30,13 @@ def has_bfloat16(device: str) -> bool:
     return any(ask is not None and ask() for ask in asked)
 
 
-def keeps_verdicts(calibration: Mapping[str, Any] | None) -> bool:
-    """Whether a packed calibration carries a record that at least AGREEMENT of the verdicts stay in bfloat16."""
-    parity = (calibration or {}).get("parity")
-    agreement = parity.get("same_label") if isinstance(parity, Mapping) else None
-    return isinstance(agreement, (int, float)) and AGREEMENT <= agreement <= 1.0
-
-
 def chosen_precision(precision: str, device: str, proven: bool) -> str:
     """The precision as given; for "auto" bfloat16 where it is proven for the detector and the device has it, else float32.
 
     Args:
         precision: "auto", "float32" or "bfloat16".
         device: Type of a torch device.
-        proven: Whether the detector's verdicts are known to stay, see `keeps_verdicts`.
+        proven: Whether the detector's verdicts are known to stay, see `identity_mvh.keeps_verdicts`.
     """
     if precision != AUTO:
         return precision

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .members_mvh import merges
+from .identity_mvh import merges
 from .merged_voting_mvh import decide_merged
 from .pvalues_mvh import sigmoid
 from .readings_mvh import Reading

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
 from .passages_mvh import block_margins
 from .segmentation_mvh import BLOCK_TOKENS, special_token_ids
@@ -18,7 +17,7 @@ def look_again(
     outputs: Sequence[dict[str, Any]],
     segments: Sequence[int],
     tokenizer: Any,
-    score: Callable[[list[dict[str, Any]]], torch.Tensor],
+    score: Callable[[list[dict[str, Any]]], Any],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Score the blocks of some segments.
 
@@ -26,24 +25,29 @@ def look_again(
         outputs: What `members_mvh.segment_inputs` gives for the document, scored or not.
         segments: Indices of the segments to look at.
         tokenizer: The tokenizer that cut them.
-        score: A batch of items with "input_ids" and "attention_mask" (1, T) -> their margins (B,).
+        score: A batch of items with "input_ids" and "attention_mask" (1, T) -> their margins (B,), as anything that numpy
+            takes for an array.
 
     Returns:
         First character, number of tokens and margin of each of the document's n blocks, shapes (n,); margins are nan
         outside those segments.
     """
-    split = [output["core_ids"].cpu().split(BLOCK_TOKENS) for output in outputs]
+    split = [
+        [ids[begin : begin + BLOCK_TOKENS] for begin in range(0, len(ids), BLOCK_TOKENS)]
+        for ids in (output["core_ids"] for output in outputs)
+    ]
     first = np.cumsum([0, *map(len, split)])  # (m + 1,): index of each segment's first block
     blocks = [block for parts in split for block in parts]
-    prefix, suffix = (torch.tensor(ids, dtype=torch.long) for ids in special_token_ids(tokenizer))
+    prefix, suffix = (np.array(ids, dtype=np.int64) for ids in special_token_ids(tokenizer))
 
     def margins(windows: list[tuple[int, int]]) -> np.ndarray:
         scored = []
         for at in range(0, len(windows), WINDOWS_PER_BATCH):
             shared = windows[at : at + WINDOWS_PER_BATCH]
-            rows = [torch.cat([prefix, *blocks[begin:end], suffix])[None] for begin, end in shared]
-            scored.append(score([{"input_ids": row, "attention_mask": torch.ones_like(row)} for row in rows]))
-        return torch.cat(scored).double().numpy()
+            rows = [np.concatenate([prefix, *blocks[begin:end], suffix])[None] for begin, end in shared]  # (1, T)
+            found = score([{"input_ids": row, "attention_mask": np.ones_like(row)} for row in rows])  # (B,)
+            scored.append(np.asarray(found, dtype=np.float64))
+        return np.concatenate(scored)
 
     wanted = [block for index in segments for block in range(first[index], first[index + 1])]
     starts = np.array([start for output in outputs for start in output["block_starts"]], dtype=np.int64)

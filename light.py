@@ -1,0 +1,169 @@
+"""A detector that needs neither PyTorch nor transformers: an ONNX file in ONNX Runtime, and the same decision around it.
+
+    python -m mvh.export_onnx checkpoints/mvh-mini-en light/     once, where PyTorch is
+    mvh detect --model light/ thesis.pdf                         then: the first verdict comes in about a second
+
+    >>> from mvh.light import load_light
+    >>> load_light("light/")("A text of any length ...")         # the dict of pipeline("mvh-detect", ...)
+
+Segmentation, p-values, correction, vote and passages are the pipeline's own (`detecting_mvh`); only the scores come from
+another engine, in float32. It takes single detectors without handcrafted features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from mvh.calibration_mvh import decode_calibration
+from mvh.detecting_mvh import Detecting, sorted_options
+from mvh.identity_mvh import calibration_id
+from mvh.members_mvh import Member
+
+MODEL, TOKENIZER, ABOUT = "model.onnx", "tokenizer.json", "light.json"
+FORMAT = 1
+NUMBER_TYPE = "float32"
+
+
+class Encoded(dict[str, Any]):
+    """What a fast tokenizer of transformers gives for one text, as far as `segmentation_mvh` asks for it."""
+
+    def __init__(self, encoding: Any) -> None:
+        super().__init__(
+            input_ids=encoding.ids, special_tokens_mask=encoding.special_tokens_mask, offset_mapping=encoding.offsets
+        )
+        self._words = encoding.word_ids
+
+    def word_ids(self) -> list[int | None]:
+        """Number of the word that each token is part of."""
+        return self._words
+
+
+class LightTokenizer:
+    """A tokenizer.json without transformers, called as `segmentation_mvh` calls a fast tokenizer of transformers.
+
+    Args:
+        file: tokenizer.json.
+        pad_token_id: Id that batches are padded with.
+    """
+
+    is_fast = True
+
+    def __init__(self, file: Path, pad_token_id: int) -> None:
+        from tokenizers import Tokenizer
+
+        self.pad_token_id = pad_token_id
+        self.backend_tokenizer = Tokenizer.from_file(str(file))
+        self.backend_tokenizer.no_truncation()
+        self.backend_tokenizer.no_padding()
+        self.backend_tokenizer.encode_special_tokens = True  # "[SEP]" written in a text is text
+
+    def __call__(self, text: str, add_special_tokens: bool = True, **asked: Any) -> Encoded:
+        """One text, never truncated or padded; all that could be asked for is returned."""
+        return Encoded(self.backend_tokenizer.encode(text, add_special_tokens=add_special_tokens))
+
+
+class LightDetector(Detecting):
+    """Texts in, results out, as with `MvhDetectPipeline`.
+
+    Args:
+        folder: What `mvh.export_onnx` made.
+
+    Raises:
+        ImportError: If ONNX Runtime is not installed.
+        ValueError: If a file is missing, damaged or of another version.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        about = read_about(Path(folder))
+        config = SimpleNamespace(**about["config"])
+        config.id2label = {int(index): label for index, label in config.id2label.items()}
+        self.model = SimpleNamespace(config=config)
+        self.calibration = None if config.calibration is None else decode_calibration(config.calibration)
+        self.calibration_id = calibration_id(config)
+        self.fingerprint, self.number_type, self.revision = about["weights"], NUMBER_TYPE, None
+        tokenizer = LightTokenizer(Path(folder) / TOKENIZER, about["pad_token_id"])
+        self.members = [Member(self.model, tokenizer, self.calibration, self.fingerprint)]
+        self.session = open_session(Path(folder) / MODEL)
+
+    def __call__(self, inputs: Any, batch_size: int | None = None, **options: Any) -> Any:
+        """Detect: see `detecting_mvh.Detecting.detect`; options are those of `MvhDetectPipeline`.
+
+        Raises:
+            TypeError: If the input is no text and no collection of texts, or an option is unknown.
+            ValueError: If an option has an impossible value, or asks for what this detector cannot do.
+        """
+        before, forward, post = sorted_options(options)
+        if (precision := forward.get("precision", "auto")) not in ("auto", NUMBER_TYPE):
+            raise ValueError(
+                f"The ONNX export {self.model.config.name!r} computes in float32, and precision is {precision}."
+            )
+        return self.detect(inputs, batch_size, before, forward, post)
+
+    def score(self, segments: Sequence[dict[str, Any]], **options: Any) -> dict[str, Any]:
+        """A batch of segments -> their "margins" (B,), and "dtype" float32."""
+        shape = (len(segments), max(segment["input_ids"].shape[1] for segment in segments))
+        ids = np.full(shape, self.members[0].pad_id, dtype=np.int64)  # (B, T)
+        mask = np.zeros(shape, dtype=np.int64)  # (B, T)
+        for row, segment in enumerate(segments):
+            length = segment["input_ids"].shape[1]
+            ids[row, :length], mask[row, :length] = segment["input_ids"][0], segment["attention_mask"][0]
+        (logits,) = self.session.run(None, {"input_ids": ids, "attention_mask": mask})  # (B, 2)
+        return {"margins": logits[:, 1] - logits[:, 0], "dtype": NUMBER_TYPE}
+
+
+def load_light(folder: str | Path) -> LightDetector:
+    """The detector of a folder that `mvh.export_onnx` made."""
+    return LightDetector(folder)
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """What belongs to the ONNX file: config, hash of the weights it was made of, id of the padding.
+
+    Raises:
+        ValueError: If something is missing, of another version, or the ONNX file is not the one it was written for.
+    """
+    if missing := [name for name in (ABOUT, MODEL, TOKENIZER) if not (folder / name).is_file()]:
+        raise ValueError(f"{folder} is no ONNX export of mvh: there is no {missing[0]}.")
+    try:
+        about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+        version, expected = about["format"], about["sha256"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / ABOUT} is damaged ({type(error).__name__}: {error}); export again.") from error
+    if version != FORMAT:
+        raise ValueError(
+            f"{folder / ABOUT} has format {version}, and this version of mvh reads {FORMAT}; export again."
+        )
+    for name in (MODEL, TOKENIZER):
+        if (found := file_hash(folder / name)) != expected[name]:
+            raise ValueError(f"{folder / name} has the hash {found[:12]}, and {expected[name][:12]} was exported.")
+    return about
+
+
+def file_hash(file: Path) -> str:
+    """SHA-256 of a file."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def open_session(file: Path) -> Any:
+    """The ONNX file in ONNX Runtime, on the CPU.
+
+    Raises:
+        ImportError: If ONNX Runtime is not installed.
+        ValueError: If it cannot read the file.
+    """
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ImportError("An ONNX export is run by ONNX Runtime: pip install 'mvh[onnx]'.") from None
+    try:
+        return onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    except Exception as error:  # of the kinds that a compiled module makes up
+        raise ValueError(f"ONNX Runtime cannot open {file}: {error}") from error

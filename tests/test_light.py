@@ -1,0 +1,124 @@
+"""A detector without PyTorch: the same results from an ONNX export, in a process that cannot import torch."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mvh import export_onnx, light
+from mvh.cli import detect as cli_detect
+from mvh.opening import open_folder
+from mvh.pipeline_mvh import MvhDetectPipeline
+
+from .conftest import make_text
+
+pytest.importorskip("onnxruntime", reason="needs mvh[onnx]")
+pytest.importorskip("onnxscript", reason="needs mvh[onnx]")
+
+TEXTS = [make_text(label, words, seed=words) for label in (0, 1) for words in (3, 40, 400)]
+
+
+@pytest.fixture(scope="module")
+def folder(detector, tmp_path_factory):
+    out = tmp_path_factory.mktemp("onnx") / "light"
+    assert export_onnx.main([str(detector), str(out)]) == 0
+    return out
+
+
+def same(mine, other, path=""):
+    """Two results are the same, numbers within 1e-4."""
+    if isinstance(mine, dict):
+        assert mine.keys() == other.keys(), path
+        for key in mine:
+            same(mine[key], other[key], f"{path}/{key}")
+    elif isinstance(mine, list):
+        assert len(mine) == len(other), path
+        for index, pair in enumerate(zip(mine, other, strict=True)):
+            same(*pair, f"{path}/{index}")
+    elif isinstance(mine, float):
+        assert mine == pytest.approx(other, abs=1e-4), path
+    else:
+        assert mine == other, path
+
+
+def test_an_export_judges_as_the_detector_does(detector, folder):
+    model, tokenizer = open_folder(detector)
+    detect, quick = MvhDetectPipeline(model=model, tokenizer=tokenizer, device="cpu"), light.load_light(folder)
+    texts = [*TEXTS, "", None, "A [SEP] and a [CLS] are only text. " * 40]
+    options = {"alpha": 0.1, "correction": "holm", "vote": "any"}
+    for mine, other in zip(detect(texts), quick(iter(texts)), strict=True):
+        same(mine, other)
+    for mine, other in zip(detect(texts, **options), quick(texts, **options), strict=True):
+        same(mine, other)
+    assert any(result["passages"] for result in quick(texts, **options))
+    same(detect.screen(detect(TEXTS)), quick.screen(quick(TEXTS)))
+    assert quick.identity() == detect.identity()
+
+
+def test_neither_torch_nor_transformers_is_needed(folder, tmp_path):
+    page = tmp_path / "page.txt"
+    page.write_text(TEXTS[-1], encoding="utf-8")
+    code = f"""
+import sys
+sys.modules["torch"] = sys.modules["transformers"] = None
+import json
+from mvh.light import load_light
+print(json.dumps(load_light({str(folder)!r})({TEXTS[-1]!r})))
+from mvh.cli.__main__ import main
+sys.exit(main(["detect", "--model", {str(folder)!r}, "--json", {str(page)!r}]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(Path(light.__file__).parents[1])},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, second = map(json.loads, done.stdout.splitlines()[:2])
+    assert first["segments"] and first["segments"] == second["segments"]
+
+
+def test_what_cannot_be_exported_is_a_sentence(detector, tmp_path, capsys):
+    (tmp_path / "there").mkdir()
+    assert export_onnx.main([str(detector), str(tmp_path / "there")]) == 1
+    assert "is there already" in capsys.readouterr().err
+    assert export_onnx.main([str(tmp_path / "nothing"), str(tmp_path / "out")]) == 1
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1 and not (tmp_path / "out").exists()
+
+
+def test_an_export_that_judges_otherwise_is_refused(detector, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(export_onnx, "TOLERANCE", -1.0)
+    assert export_onnx.main([str(detector), str(tmp_path / "out")]) == 1
+    assert "away from the detector's" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [], "nothing unfinished is left"
+
+
+def test_a_damaged_export_and_an_option_it_has_not_are_sentences(folder, tmp_path, capsys, monkeypatch):
+    quick = light.load_light(folder)
+    with pytest.raises(ValueError, match="computes in float32, and precision is bfloat16"):
+        quick(TEXTS, precision="bfloat16")
+    with pytest.raises(TypeError, match="Unknown option"):
+        quick(TEXTS, beta=1)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in folder.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    weights = bytearray((copy / light.MODEL).read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (copy / light.MODEL).write_bytes(weights)
+    assert cli_detect.main(["--model", str(copy), str(tmp_path / "none.txt")]) == 1
+    assert "was exported" in capsys.readouterr().err
+    about = json.loads((copy / light.ABOUT).read_text(encoding="utf-8"))
+    (copy / light.ABOUT).write_text(json.dumps({**about, "format": 99}), encoding="utf-8")
+    with pytest.raises(ValueError, match="format 99"):
+        light.load_light(copy)
+    (copy / light.ABOUT).write_text("{", encoding="utf-8")
+    with pytest.raises(ValueError, match="damaged"):
+        light.load_light(copy)
+    (copy / light.MODEL).unlink()
+    with pytest.raises(ValueError, match=r"there is no model\.onnx"):
+        light.load_light(copy)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ImportError, match=r"mvh\[onnx\]"):
+        light.load_light(folder)
