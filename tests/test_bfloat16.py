@@ -54,6 +54,21 @@ def test_a_twin_is_as_near_to_float32_as_autocast_is(model, lengths):
 
 
 @packs
+@pytest.mark.parametrize(("activation", "joined"), [("gelu", True), ("gelu_new", False), ("relu", False)])
+def test_the_exact_gelu_is_computed_with_the_product_and_no_other(activation, joined):
+    torch.manual_seed(0)
+    backbone = AutoConfig.for_model("bert", vocab_size=100, hidden_act=activation, **TINY)
+    model = MvhForSequenceClassification(MvhConfig(backbone, core_tokens=60, context_tokens=8)).eval()
+    given, twin = batch((40, 9), 40), twin_of(model)
+    with torch.inference_mode():
+        exact = model(**given).logits
+    assert (in_bfloat16(twin, given) - exact).abs().max() < 0.02 * exact.abs().max() + 0.01
+    after = [layer.intermediate.dense.after for layer in twin.encoder.encoder.layer]
+    assert after == ["gelu" if joined else "none"] * len(after)
+    assert not any(isinstance(module, nn.Identity) for module in model.modules())
+
+
+@packs
 def test_a_twin_shares_weights_and_leaves_the_model_alone(model):
     given = batch((40, 9), 40)
     with torch.inference_mode():

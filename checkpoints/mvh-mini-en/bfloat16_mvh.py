@@ -2,8 +2,9 @@
 
 Autocast casts the float32 weights anew in every batch, and PyTorch's bfloat16 `linear` copies the bias over its whole
 output before it multiplies. The twin shares every parameter with its model but keeps the weights of the encoder's linear
-layers in bfloat16, in the order that oneDNN multiplies them in, and hands the bias to the product itself. Its hidden
-states are bfloat16 from the embeddings on; sums, norms' statistics and the head stay in float32.
+layers in bfloat16, in the order that oneDNN multiplies them in, and hands the bias to the product itself, with the GELU
+that may follow: there it is free, by itself it passes over the widest states. Hidden states are bfloat16 from the embeddings
+on; sums, norms' statistics and the head stay in float32.
 
 The product is a function of PyTorch that its compiler uses and its documentation does not name. Where it is missing or
 does not multiply, a warning says so and the model itself computes under autocast.
@@ -29,10 +30,11 @@ class PackedLinear(nn.Linear):
 
     packed: torch.Tensor
     packed_bias: torch.Tensor | None
+    after: str = "none"  # or "gelu"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(..., inputs) -> (..., outputs) in bfloat16."""
-        return product(x.to(torch.bfloat16), self.packed, self.packed_bias)
+        return product(x.to(torch.bfloat16), self.packed, self.packed_bias, self.after)
 
 
 def pack(weight: torch.Tensor) -> torch.Tensor:
@@ -40,9 +42,9 @@ def pack(weight: torch.Tensor) -> torch.Tensor:
     return torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(torch.bfloat16), ROWS)
 
 
-def product(x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-    """X W^T + bias: (..., inputs) -> (..., outputs)."""
-    return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+def product(x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None, after: str = "none") -> torch.Tensor:
+    """X W^T + bias, or the exact GELU of it where `after` is "gelu": (..., inputs) -> (..., outputs)."""
+    return torch.ops.mkldnn._linear_pointwise(x, packed, bias, after, [], "none" if after == "gelu" else "")
 
 
 @cache
@@ -51,8 +53,13 @@ def can_pack() -> bool:
     generator = torch.Generator().manual_seed(0)
     x, weight, bias = (torch.randn(size, generator=generator) for size in ((5, 32), (48, 32), (48,)))
     try:
-        found = product(x.bfloat16(), pack(weight), bias.bfloat16()).float()
-        works = torch.allclose(found, nn.functional.linear(x, weight, bias), rtol=0.05, atol=0.1)
+        plain = nn.functional.linear(x, weight, bias)
+        works = all(
+            torch.allclose(
+                product(x.bfloat16(), pack(weight), bias.bfloat16(), after).float(), right, rtol=0.05, atol=0.1
+            )
+            for after, right in (("none", plain), ("gelu", nn.functional.gelu(plain)))
+        )
         reason = "gave other numbers"
     except Exception as error:  # whatever a build without it raises
         works, reason = False, f"failed ({type(error).__name__})"
@@ -95,9 +102,18 @@ def twin_of(model: Any) -> Any:
                 module.packed = pack(module.weight)
                 module.packed_bias = None if module.bias is None else module.bias.detach().to(torch.bfloat16)
                 module.__class__ = PackedLinear
+        for module in twin.encoder.modules():
+            if followed_by_gelu(module):
+                module.dense.after, module.intermediate_act_fn = "gelu", nn.Identity()
     if isinstance(embeddings := getattr(twin.encoder, "embeddings", None), nn.Module):
         embeddings.register_forward_hook(in_bfloat16)
     return twin
+
+
+def followed_by_gelu(module: nn.Module) -> bool:
+    """Whether a module is the first half of a feed-forward block as BERT and its kin have it, with the exact GELU."""
+    layer, then = getattr(module, "dense", None), getattr(module, "intermediate_act_fn", None)
+    return isinstance(layer, PackedLinear) and getattr(then, "act", None) is nn.functional.gelu
 
 
 def in_bfloat16(module: nn.Module, inputs: Any, output: Any) -> Any:
