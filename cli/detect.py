@@ -81,6 +81,9 @@ Files = Annotated[list[str] | None, typer.Argument(metavar="FILE", help="Files a
 Model = Annotated[
     str, typer.Option(metavar="CKPT", help="Checkpoint folder or Hub name.", show_default="the shipped one")
 ]
+Revision = Annotated[
+    str | None, typer.Option(metavar="COMMIT", help="Of a Hub repository: the commit, tag or branch to take.")
+]
 Alpha = Annotated[float | None, share("Share of human texts that may be flagged (default: the model's).")]
 Correction = Annotated[str | None, choice(CORRECTIONS, "Of the segments' p-values within a document.")]
 Vote = Annotated[str | None, choice(VOTES, "How a document's segments make its label.")]
@@ -104,6 +107,7 @@ def command(
     context: typer.Context,
     files: Files = None,
     model: Model = str(SHIPPED),
+    revision: Revision = None,
     alpha: Alpha = None,
     correction: Correction = None,
     vote: Vote = None,
@@ -123,7 +127,9 @@ def command(
     if not files:
         raise typer.BadParameter("name at least one file or folder.", param_hint="FILE")
     judged = {"alpha": alpha, "correction": correction, "vote": vote, "confidence": confidence, "precision": precision}
-    asked = Request(files, model, judged, prevalence, body_only, json, with_text, html, text_column, out, batch_size)
+    asked = Request(
+        files, model, revision, judged, prevalence, body_only, json, with_text, html, text_column, out, batch_size
+    )
     check(asked)
     raise typer.Exit(detect(asked))
 
@@ -139,6 +145,11 @@ def check(asked: Request) -> None:
         (asked.html and tables, "--html", "shows documents, and a table gets columns instead; leave one of them out."),
         (asked.out and tables != 1, "--out", f"names the copy of one table, and {tables} are given."),
         (asked.with_text and not asked.json, "--with-text", "belongs to --json."),
+        (
+            asked.revision and Path(asked.model).is_dir(),
+            "--revision",
+            f"is of a Hub repository, and {asked.model} is a folder.",
+        ),
         (asked.files.count("-") > 1, "-", "(standard input) can be read once only."),
     ):
         if wrong:
@@ -155,7 +166,7 @@ def check(asked: Request) -> None:
             raise typer.BadParameter(why, param_hint=option)
 
 
-def load(model: str) -> Any:
+def load(model: str, revision: str | None = None) -> Any:
     """The detector's pipeline, or where `model` is an ONNX export the same without PyTorch.
 
     Raises:
@@ -173,13 +184,13 @@ def load(model: str) -> Any:
     from mvh.detector import load_detector
 
     logging.disable_progress_bar()
-    return load_detector(model).pipeline
+    return load_detector(model, **({"revision": revision} if revision else {})).pipeline
 
 
 def detect(asked: Request) -> int:
     """Judge what was asked for and print it; the exit status."""
     try:
-        run = Run(load(asked.model), asked)
+        run = Run(load(asked.model, asked.revision), asked)
     except KeyboardInterrupt:
         return INTERRUPTED
     except (ValueError, OSError, ImportError) as error:

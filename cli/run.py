@@ -23,6 +23,7 @@ from mvh.documents.reader import Reader, check_file
 from mvh.documents.tables import Row, added_columns, open_table, part_of
 from mvh.documents.target import target
 from mvh.report.words import NO_PROOF, Terms, batch_sentences, counted, shared_terms, terms
+from mvh.sole_use import sole_file
 
 HEAVY = ("segments", "passages", "warnings")  # of a result: not kept when it is printed
 
@@ -43,6 +44,7 @@ class Request:
 
     files: list[str]
     model: str
+    revision: str | None
     judged: dict[str, Any]
     prevalence: float | None
     body_only: bool
@@ -159,8 +161,9 @@ class Run:
             except ValueError as error:
                 self.fail(found.name, str(error), table=True)
                 return
-            stack.callback(self._say_part, part)
             stack.callback(table.close)
+            stack.enter_context(sole_file(part, "mvh detect"))
+            stack.callback(self._say_part, part)
             rows = (self.row(found.name, row) for row in table.rows())
             try:
                 table.start(part)
@@ -181,7 +184,6 @@ class Run:
             except ValueError as error:  # the table is damaged further down
                 self.fail(found.name, str(error), table=True)
                 return
-            stack.pop_all()
         bad = self.failures - failed
         said = f", {counted(bad, 'row')} not (the column 'error' says why)" if bad else ""
         print(f"{plain(found.name)}: {counted(self.written - bad, 'row')} judged{said}; see {out}.", file=sys.stderr)

@@ -22,8 +22,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from mvh import __version__
-from mvh.documents.tables import part_of
 from mvh.documents.target import target
+from mvh.placing import whole_file
 from mvh.report.text import SHADES, Block, blocks, shade
 from mvh.report.words import (
     NO_PROOF,
@@ -127,16 +127,8 @@ def write_report(
         OSError: If the file cannot be written, or something other than a plain file is there.
     """
     page = render(documents, prevalence, made=date.today(), unread=unread)
-    real = target(Path(path))
-    part = part_of(real)
-    try:
-        part.write_text(page, encoding="utf-8", newline="")
-        part.replace(real)
-    except BaseException as error:
-        part.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:  # a full disk does not say which file it was
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
+    with whole_file(target(Path(path)), "utf-8") as file:
+        file.write(page)
 
 
 def render(

@@ -21,6 +21,7 @@ from mvh.cli import __main__ as cli
 from mvh.cli import run as running
 from mvh.cli.terminal import progress_console
 from mvh.cli.words import plain, quote
+from mvh.sole_use import sole_file
 
 from .conftest import make_text, write_jsonl
 from .test_documents import bare_docx, column, simple_pdf, write_pdf
@@ -282,6 +283,22 @@ def test_an_interrupted_table_keeps_the_rows_it_finished(detect, tmp_path, monke
     assert status == 130 and "The 2 rows that were finished" in err
     assert [row["n"] for row in lines((tmp_path / "a.mvh.jsonl.part").read_text())] == [0, 1]
     assert not (tmp_path / "a.mvh.jsonl").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no locks there")
+def test_two_commands_do_not_write_one_table(detect, tmp_path):
+    path = write_jsonl(tmp_path / "a.jsonl", [{"text": HUMAN}])
+    part = tmp_path / "a.mvh.jsonl.part"
+    with sole_file(part, "mvh detect"):
+        status, _, err = detect(path)
+        assert status == 1 and "a.mvh.jsonl.part: is being written by another mvh detect" in err
+        assert part.read_bytes() == b"" and "finished" not in err
+    assert detect(path)[0] == 0 and not part.exists()
+
+
+def test_a_revision_is_the_hubs(detect, texts, tmp_path):
+    status, _, err = detect(texts / "human.txt", "--model", tmp_path, "--revision", "v1")
+    assert status == 2 and "is the Hub's" in flowing(err)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files there")

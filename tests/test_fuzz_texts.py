@@ -220,6 +220,19 @@ def test_a_verdict_takes_linear_time_and_memory(kind, detect):
     assert most_memory(size) < 2_000_000 + 24 * most_memory(size // 8)
 
 
+@SLOW
+@pytest.mark.parametrize("kind", list(UNENDING))
+def test_a_megabyte_of_anything_is_judged_or_is_a_sentence(kind, detect):
+    text = unending(kind, 1_000_000)
+    (result,) = detect([text], edges="grid")
+    if "error" in result:
+        assert result["label"] is None and result["error"]["type"] == "ValueError", result["error"]
+        return
+    starts, ends = zip(*((segment["start"], segment["end"]) for segment in result["segments"]), strict=True)
+    assert starts == (0, *ends[:-1]) and ends[-1] == len(text), "segments tile the text"
+    assert all(0 < segment["p_value"] <= 1 and np.isfinite(segment["margin"]) for segment in result["segments"])
+
+
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | hostile | st.just("A text. ")
 JUNK = st.recursive(
     LEAVES,
