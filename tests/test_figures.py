@@ -8,6 +8,7 @@ made again from their JSON.
 import json
 import re
 import shutil
+from functools import partial
 from math import ceil, floor, prod
 from pathlib import Path
 
@@ -15,11 +16,13 @@ import numpy as np
 import pytest
 
 from mvh import calibrate, export, handler
+from mvh.benchmarks import detect, growth, latency, memory, parity, scan, steps, train
 from mvh.card import measured_rows, write_card
 from mvh.cli.faults import INTERRUPTED
 from mvh.dataset_builder.sampling import ROLES
 from mvh.documents.limits import LIMITS
 from mvh.experiments import article_page, corrections, decision_page, features, spans, splices, toxic_page
+from mvh.identity_mvh import AGREEMENT
 from mvh.metrics import false_positive_interval
 from mvh.pvalues_mvh import false_alarm_interval, with_confidence
 from mvh.scan.plan import MOST_OF_COMPRESSED, SHARD_ROWS
@@ -49,6 +52,12 @@ MADE_BY = {
     "features": features.page, "features_multilingual": features.page, "spans": spans.markdown, "edges": splices.markdown,
     "toxic": toxic_page.markdown,
 }  # fmt: skip
+SPEED = {
+    "speed_detect": detect, "speed_detect_mdeberta": detect, "speed_growth": growth, "speed_latency": latency,
+    "speed_memory": memory, "speed_memory_all_layers": memory, "speed_parity": parity, "speed_scan": scan,
+    "speed_train": train, "speed_train_steps": steps,
+}  # fmt: skip
+MADE_BY |= {name: partial(lambda room, report: "\n".join(room.page(report)), room) for name, room in SPEED.items()}
 
 
 @pytest.mark.parametrize("name", MADE_BY)
@@ -183,6 +192,7 @@ CLAIMS = {
     "docs/verdict.md": verdict_claims,
     "docs/another_task.md": task_claims,
     "docs/security.md": security_claims,
+    "docs/speed.md": lambda: [f"of at least {AGREEMENT:.1%} the default".replace("%", " %")],
     "docs/publish.md": lambda: [f"at most {handler.MAX_TEXTS} texts and {handler.MAX_CHARACTERS:,} characters"],
     "docs/edited-text.md": lambda: [f"Take {calibrate.LEAST} texts"],
     "docs/editor.md": lambda: [f"collect {calibrate.LEAST} that people wrote"],
