@@ -21,10 +21,11 @@ import numpy as np
 import torch
 
 from mvh.ensemble_mvh import MvhEnsembleForSequenceClassification
-from mvh.light import ABOUT, FORMAT, MODEL, TOKENIZER, file_hash, load_light
+from mvh.light import ABOUT, FORMAT, LEAST_TOKENS, MODEL, TOKENIZER, file_hash, load_light
 from mvh.opening import first_line, open_folder
 from mvh.pipeline_mvh import MvhDetectPipeline
 
+SPECIAL_TOKENS = 4  # around a segment at most
 TOLERANCE = 1e-3  # between margins, which are differences of logits
 SAMPLES = (
     "Short.",
@@ -55,7 +56,9 @@ def export_model(model: Any, file: Path) -> None:
     Raises:
         ImportError: If the packages that export are not installed.
     """
-    batch, tokens = torch.export.Dim("batch", min=1, max=1024), torch.export.Dim("tokens", min=2, max=512)
+    longest = model.config.core_tokens + model.config.context_tokens + SPECIAL_TOKENS
+    batch = torch.export.Dim("batch", min=1, max=1024)
+    tokens = torch.export.Dim("tokens", min=LEAST_TOKENS, max=longest)
     shape = {0: batch, 1: tokens}
     with catch_warnings():
         simplefilter("ignore")  # the exporter's own about names of axes
@@ -92,7 +95,12 @@ def export(checkpoint: Path, out: Path) -> float:
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     try:
-        export_model(model, part / MODEL)
+        try:
+            export_model(model, part / MODEL)
+        except ImportError:
+            raise
+        except Exception as error:  # of many kinds, and long
+            raise ValueError(f"PyTorch cannot export {checkpoint}: {first_line(error)}") from error
         reader = detect.members[0].tokenizer
         reader.backend_tokenizer.save(str(part / TOKENIZER))
         about = {

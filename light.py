@@ -29,6 +29,7 @@ from mvh.members_mvh import Member
 MODEL, TOKENIZER, ABOUT = "model.onnx", "tokenizer.json", "light.json"
 FORMAT = 1
 NUMBER_TYPE = "float32"
+LEAST_TOKENS = 8  # of a batch, padding included: an export takes no shorter ones (`bag_mvh.LONGEST_ORDER`)
 
 
 class Encoded(dict[str, Any]):
@@ -108,7 +109,8 @@ class LightDetector(Detecting):
 
     def score(self, segments: Sequence[dict[str, Any]], **options: Any) -> dict[str, Any]:
         """A batch of segments -> their "margins" (B,), and "dtype" float32."""
-        shape = (len(segments), max(segment["input_ids"].shape[1] for segment in segments))
+        longest = max(segment["input_ids"].shape[1] for segment in segments)
+        shape = (len(segments), max(longest, LEAST_TOKENS))
         ids = np.full(shape, self.members[0].pad_id, dtype=np.int64)  # (B, T)
         mask = np.zeros(shape, dtype=np.int64)  # (B, T)
         for row, segment in enumerate(segments):

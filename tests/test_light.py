@@ -6,14 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from transformers import AutoConfig
 
 from mvh import export_onnx, light
 from mvh.cli import detect as cli_detect
+from mvh.configuration_mvh import MvhConfig
+from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.opening import open_folder
 from mvh.pipeline_mvh import MvhDetectPipeline
 
-from .conftest import make_text
+from .conftest import TINY, make_text
 
 pytest.importorskip("onnxruntime", reason="needs mvh[onnx]")
 pytest.importorskip("onnxscript", reason="needs mvh[onnx]")
@@ -56,6 +61,35 @@ def test_an_export_judges_as_the_detector_does(detector, folder):
     assert any(result["passages"] for result in quick(texts, **options))
     same(detect.screen(detect(TEXTS)), quick.screen(quick(TEXTS)))
     assert quick.identity() == detect.identity()
+
+
+@pytest.mark.parametrize(
+    ("kind", "backbone", "more"),
+    [
+        ("bert", {}, {"bag": {"orders": [1, 2, 8], "buckets": 256}}),
+        ("roberta", {"max_position_embeddings": 130}, {"pooling": "mean"}),
+        ("deberta-v2", {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 16,
+                        "share_att_key": True, "max_relative_positions": -1, "norm_rel_ebd": "layer_norm"}, {}),
+    ],
+)  # fmt: skip
+def test_kinds_of_models_are_exported_with_batch_and_length_free(tmp_path, kind, backbone, more):
+    torch.manual_seed(0)
+    config = MvhConfig(
+        AutoConfig.for_model(kind, vocab_size=100, **TINY | backbone), core_tokens=60, context_tokens=8, **more
+    )
+    model = MvhForSequenceClassification(config).eval()
+    for name, weight in model.named_parameters():
+        if "bag" in name:
+            torch.nn.init.normal_(weight)
+    export_onnx.export_model(model, tmp_path / "model.onnx")
+    session = light.open_session(tmp_path / "model.onnx")
+    for rows, tokens in ((1, 8), (3, 70), (7, 33)):
+        ids, mask = torch.randint(5, 100, (rows, tokens)), torch.ones(rows, tokens, dtype=torch.long)
+        mask[0, tokens // 2 :] = 0
+        with torch.inference_mode():
+            exact = model(input_ids=ids, attention_mask=mask).logits.numpy()
+        (found,) = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+        assert np.abs(found - exact).max() < 1e-4
 
 
 def test_neither_torch_nor_transformers_is_needed(folder, tmp_path):

@@ -64,7 +64,7 @@ def hashed_ngrams(
 
     The hash mixes one token at a time, so a pair's bucket depends on the order of its tokens.
     """
-    found = [input_ids.new_empty((len(input_ids), 0))]
+    found = [input_ids.new_empty((input_ids.shape[0], 0))]  # len() would be a constant of an export
     for order in orders:
         starts = input_ids.shape[1] - order + 1
         if starts < 1:
