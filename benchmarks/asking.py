@@ -22,7 +22,7 @@ from mvh.benchmarks.samples import mixed, read_sentences
 RIGHT, ROUNDED, REFUSED, BUSY, LEFT = "right", "rounded", "refused", "busy", "left"
 WRONG, LEAKED, BROKEN = "wrong", "leaked", "broken"
 FAULTS = (WRONG, LEAKED, BROKEN)
-MARGIN = 1e-4  # how far a float32 margin may move with the batch it was computed in
+MARGIN = {"float32": 1e-4, "bfloat16": 0.02}  # how far a margin may move with the batch it was computed in
 SECRET = "hf_loadTestSecretThatNobodyMaySee"  # in the server's environment as HF_TOKEN
 TELLS = re.compile(rf"Traceback|site-packages|/(home|root|tmp|usr)/|\.py\b|{SECRET}")
 OPTIONS: tuple[dict[str, Any], ...] = ({}, {"alpha": 0.01, "correction": "holm"})  # a request's own, never another's
@@ -76,7 +76,7 @@ def cases(detect: Any, count: int, longest: int) -> list[Case]:
 
 
 def judged(told: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    """RIGHT, ROUNDED or WRONG: the same everywhere, but for margins within MARGIN and what follows from them."""
+    """RIGHT, ROUNDED or WRONG: the same everywhere, but for margins within MARGIN of their number type, and what follows from them."""
     if told == expected:
         return RIGHT
     if told.keys() != expected.keys() or any(told[key] != expected[key] for key in ("label", "alpha", "correction")):
@@ -87,7 +87,7 @@ def judged(told: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
     if [(s["start"], s["end"], s["label"]) for s in mine] != [(s["start"], s["end"], s["label"]) for s in other]:
         return WRONG
     apart = max((abs(a["margin"] - b["margin"]) for a, b in zip(mine, other, strict=True)), default=0.0)
-    return ROUNDED if apart <= MARGIN else WRONG
+    return ROUNDED if apart <= MARGIN[expected["model"]["dtype"]] else WRONG
 
 
 def refusal(status: int, said: str, sentence: str, statuses: Sequence[int]) -> Answer:

@@ -122,7 +122,8 @@ def page(report: dict[str, Any]) -> list[str]:
         "",
     ]
     rows = [[name, shift["largest"], shift["mean"]] for name, shift in report["shifts"].items()]
-    return lines + table(["shift of", "largest", "mean"], rows)
+    lines += table(["shift of", "largest", "mean"], rows)
+    return [*lines, report["record"]] if "record" in report else lines
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
@@ -155,10 +156,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "native": has_bfloat16("cpu"),
         **compare(*(detect(texts, precision=precision, edges="grid") for precision in ("float32", "bfloat16"))),
     }
-    lines = page(report)
     if args.keep:
-        lines += [keep(args.model, report)]
-    write(report, lines, args.out)
+        report["record"] = keep(args.model, report)
+    write(report, page(report), args.out)
     return report
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from mvh import calibrate, export, handler
-from mvh.benchmarks import detect, growth, latency, memory, parity, scan, steps, train
+from mvh.benchmarks import detect, growth, latency, memory, parity, scan, train
 from mvh.card import measured_rows, write_card
 from mvh.cli.faults import INTERRUPTED
 from mvh.dataset_builder.sampling import ROLES
@@ -54,8 +54,7 @@ MADE_BY = {
 }  # fmt: skip
 SPEED = {
     "speed_detect": detect, "speed_detect_mdeberta": detect, "speed_growth": growth, "speed_latency": latency,
-    "speed_memory": memory, "speed_memory_all_layers": memory, "speed_parity": parity, "speed_scan": scan,
-    "speed_train": train, "speed_train_steps": steps,
+    "speed_memory": memory, "speed_parity": parity, "speed_scan": scan, "speed_train": train,
 }  # fmt: skip
 MADE_BY |= {name: partial(lambda room, report: "\n".join(room.page(report)), room) for name, room in SPEED.items()}
 
