@@ -76,7 +76,7 @@ def cases(detect: Any, count: int, longest: int) -> list[Case]:
 
 
 def judged(told: Mapping[str, Any], expected: Mapping[str, Any]) -> str:
-    """RIGHT, ROUNDED or WRONG: the same everywhere, but for margins within MARGIN of their number type, and what follows from them."""
+    """RIGHT, ROUNDED or WRONG: the same everywhere, but for margins within MARGIN and what follows from them."""
     if told == expected:
         return RIGHT
     if told.keys() != expected.keys() or any(told[key] != expected[key] for key in ("label", "alpha", "correction")):
