@@ -15,7 +15,7 @@ from .test_space import SHIPPED
 
 ANSWER = {
     "label": "machine", "alpha": 0.05, "correction": "bh", "margin": 1.0, "passages": [{"start": 0, "end": 9}],
-    "segments": [{"start": 0, "end": 9, "label": "machine", "margin": 1.0}],
+    "segments": [{"start": 0, "end": 9, "label": "machine", "margin": 1.0}], "model": {"dtype": "float32"},
 }  # fmt: skip
 
 
@@ -34,6 +34,14 @@ ANSWER = {
 def test_an_answer_is_that_of_a_single_call_or_wrong(change, end):
     change(told := copy.deepcopy(ANSWER))
     assert asking.judged(told, ANSWER) == end
+
+
+@pytest.mark.parametrize(("margin", "end"), [(1.001, ROUNDED), (1.03, WRONG)])
+def test_margins_in_bfloat16_may_move_further(margin, end):
+    expected = {**ANSWER, "model": {"dtype": "bfloat16"}}
+    told = copy.deepcopy(expected)
+    told["segments"][0]["margin"] = margin
+    assert asking.judged(told, expected) == end
 
 
 def test_a_refusal_says_what_it_should_and_nothing_of_the_server():
