@@ -9,6 +9,7 @@ Nothing here needs PyTorch: `pipeline_mvh` scores with it, another engine may sc
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -37,7 +38,7 @@ def sorted_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str
     return before, forward, given
 
 
-class Detecting:
+class Detecting(ABC):
     """A detector but for what scores its segments.
 
     Attributes:
@@ -58,9 +59,9 @@ class Detecting:
     number_type: str
     revision: str | None
 
+    @abstractmethod
     def score(self, segments: Sequence[dict[str, Any]], **options: Any) -> dict[str, Any]:
         """A batch of one member's segments -> their "margins" (B,), and the "dtype" they were computed in."""
-        raise NotImplementedError
 
     # --- many documents ---
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from mvh.ensemble_mvh import MvhEnsembleForSequenceClassification
 from mvh.light import ABOUT, FORMAT, LEAST_TOKENS, MODEL, TOKENIZER, file_hash, load_light
 from mvh.opening import first_line, open_folder
 from mvh.pipeline_mvh import MvhDetectPipeline
+from mvh.placing import unfinished_folder
 
 SPECIAL_TOKENS = 4  # around a segment at most
 TOLERANCE = 1e-3  # between margins, which are differences of logits
@@ -81,8 +81,7 @@ def export(checkpoint: Path, out: Path) -> float:
         ValueError: If the detector is an ensemble or has handcrafted features, or its export judges otherwise.
         FileExistsError: If `out` is there.
     """
-    if out.exists():
-        raise FileExistsError(f"{out} is there already; name a folder that is not.")
+    refuse_existing(out)
     model, tokenizer = open_folder(checkpoint)
     if isinstance(model, MvhEnsembleForSequenceClassification):
         raise ValueError(f"{checkpoint} is an ensemble, and an ONNX export holds one model: export its members.")
@@ -91,10 +90,7 @@ def export(checkpoint: Path, out: Path) -> float:
             f"{checkpoint} joins {len(model.config.feature_names)} handcrafted features, which an ONNX export cannot take."
         )
     detect = MvhDetectPipeline(model=model, tokenizer=tokenizer, device="cpu")
-    part = out.with_name(f".{out.name}.unfinished")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
+    with unfinished_folder(out, refuse_existing) as part:
         try:
             export_model(model, part / MODEL)
         except ImportError:
@@ -116,10 +112,13 @@ def export(checkpoint: Path, out: Path) -> float:
             raise ValueError(
                 f"The export's margins are up to {apart:.2g} away from the detector's; {TOLERANCE:g} is allowed."
             )
-        part.replace(out)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return apart
+
+
+def refuse_existing(out: Path) -> None:
+    """Raise a FileExistsError where something has the name."""
+    if out.exists():
+        raise FileExistsError(f"{out} is there already; name a folder that is not.")
 
 
 def difference(detect: Any, light: Any) -> float:

@@ -28,6 +28,10 @@ from mvh.members_mvh import Member
 
 MODEL, TOKENIZER, ABOUT = "model.onnx", "tokenizer.json", "light.json"
 FORMAT = 1
+FIELDS = (  # of a config that the decision reads
+    "name", "id2label", "core_tokens", "context_tokens", "normalization", "feature_names", "feature_data", "calibration",
+    "alpha", "correction", "vote", "p_values",
+)  # fmt: skip
 NUMBER_TYPE = "float32"
 LEAST_TOKENS = 8  # of a batch, padding included: an export takes no shorter ones (`bag_mvh.LONGEST_ORDER`)
 
@@ -84,7 +88,6 @@ class LightDetector(Detecting):
     def __init__(self, folder: str | Path) -> None:
         about = read_about(Path(folder))
         config = SimpleNamespace(**about["config"])
-        config.id2label = {int(index): label for index, label in config.id2label.items()}
         self.model = SimpleNamespace(config=config)
         self.calibration = None if config.calibration is None else decode_calibration(config.calibration)
         self.calibration_id = calibration_id(config)
@@ -135,8 +138,11 @@ def read_about(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder} is no ONNX export of mvh: there is no {missing[0]}.")
     try:
         about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        version, expected = about["format"], about["sha256"]
-    except (ValueError, KeyError, TypeError) as error:
+        version, expected = about["format"], {name: about["sha256"][name] for name in (MODEL, TOKENIZER)}
+        config = {name: about["config"][name] for name in FIELDS}
+        config["id2label"] = {int(index): str(label) for index, label in config["id2label"].items()}
+        about = {"weights": str(about["weights"]), "pad_token_id": int(about["pad_token_id"]), "config": config}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder / ABOUT} is damaged ({type(error).__name__}: {error}); export again.") from error
     if version != FORMAT:
         raise ValueError(
@@ -144,12 +150,12 @@ def read_about(folder: Path) -> dict[str, Any]:
         )
     for name in (MODEL, TOKENIZER):
         if (found := file_hash(folder / name)) != expected[name]:
-            raise ValueError(f"{folder / name} has the hash {found[:12]}, and {expected[name][:12]} was exported.")
+            raise ValueError(f"{folder / name} has the hash {found[:12]}, and {str(expected[name])[:12]} was exported.")
     return about
 
 
 def file_hash(file: Path) -> str:
-    """SHA-256 of a file."""
+    """SHA-256 of a file; as `export.file_sha256`, whose module imports PyTorch."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 

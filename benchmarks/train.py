@@ -47,7 +47,7 @@ WORDS: dict[str, list[str]] = {  # what each variant adds to the recipe
     "mvh, word embeddings frozen": [*FAST, "--train_embeddings", "False"],
     "mvh, encoder run in frozen epochs": [*FAST, "--keep_frozen_features", "False"],
 }
-SAME_AUROC, FASTER = 0.01, 3.0  # what is asked for
+SAME_AUROC, FASTER, SEEDS = 0.01, 3.0, 3  # what is asked for
 
 
 class FreezePlainly(TrainerCallback):
@@ -219,8 +219,10 @@ def page(report: dict[str, Any]) -> list[str]:
     ours = next((row for row in report["rows"] if row["variant"] == OURS), None)
     if ours:
         met = ours["times_as_fast"] >= FASTER and abs(ours["document"]["difference"]) <= SAME_AUROC
-        lines += [f"Wanted: at least {FASTER:g} times as fast, AUROC by document within {SAME_AUROC}: "
-                  f"{'met' if met else 'not met'}.", ""]  # fmt: skip
+        seeds = len(report["seeds"])
+        said = "met" if met and seeds >= SEEDS else f"met with {seeds} so far" if met else "not met"
+        lines += [f"Wanted: at least {FASTER:g} times as fast, AUROC by document within {SAME_AUROC} over {SEEDS} seeds: "
+                  f"{said}.", ""]  # fmt: skip
     return lines
 
 

@@ -147,9 +147,11 @@ def test_a_damaged_export_and_an_option_it_has_not_are_sentences(folder, tmp_pat
     (copy / light.ABOUT).write_text(json.dumps({**about, "format": 99}), encoding="utf-8")
     with pytest.raises(ValueError, match="format 99"):
         light.load_light(copy)
-    (copy / light.ABOUT).write_text("{", encoding="utf-8")
-    with pytest.raises(ValueError, match="damaged"):
-        light.load_light(copy)
+    lacking = {key: value for key, value in about["config"].items() if key != "alpha"}
+    for wrong in ("{", "[]", json.dumps({**about, "config": lacking}), json.dumps({**about, "sha256": {}})):
+        (copy / light.ABOUT).write_text(wrong, encoding="utf-8")
+        with pytest.raises(ValueError, match="damaged"):
+            light.load_light(copy)
     (copy / light.MODEL).unlink()
     with pytest.raises(ValueError, match=r"there is no model\.onnx"):
         light.load_light(copy)
