@@ -34,6 +34,7 @@ UNTOUCHED = [
     "2*3*4 and 5 * 3 and snake_case and word - word and .NET and .5 and ;-)",
     "TNFα and NFκB at ρ = 0.3, so β-carotene and 5 μm.",
     "A paper names the term «сор из избы» and quotes «русский язык».",
+    "Эпĕ чăвашла калаçатăп, сăнатăп та асăрхатăп.",  # Chuvash typed with accented Latin letters
 ]
 # RAID's homoglyph attack (liamdugan/raid, generation/adversarial/attackers/homoglyph.py).
 RAID = {
@@ -176,6 +177,22 @@ def test_what_a_channel_or_an_attacker_adds_is_folded(name: str) -> None:
     assert_map(result)
 
 
+@pytest.mark.parametrize(
+    ("attacked", "clean"),
+    [
+        ("Tôі không đồng ý vớі quаn đіểm củа bạn.", "Tôi không đồng ý với quan điểm của bạn."),
+        ("En el аñо de la Νіñа hubo menos lluvia.", "En el año de la Niña hubo menos lluvia."),
+        ("It melts at 74 ºС under pressure.", "It melts at 74 ºC under pressure."),
+        ("The end.<\u200bb\u200br\u200b \u200b/\u200b> Next.", "The end. Next."),
+        ("The end.\\\u200bn\u200bNext.", "The end. Next."),
+        ("The end.<br  /> Next.", "The end. Next."),
+    ],
+)
+def test_attacks_within_accented_words_and_escapes_are_undone(attacked: str, clean: str) -> None:
+    assert normalize(attacked).text == clean
+    assert_map(normalize(attacked))
+
+
 def test_hyphenation_and_cjk_lines_are_joined() -> None:
     assert normalize("an exam-\n  ple, Anglo-\nSaxon").text == "an example, Anglo-Saxon"
     assert normalize("今天天气\n很好，\n我们").text == "今天天气很好，我们"
@@ -212,7 +229,7 @@ def test_long_runs_of_marks_are_cut_and_composed() -> None:
 def test_errors_name_both_facts() -> None:
     with pytest.raises(TypeError, match="Only str can be normalised, and this is bytes"):
         normalize(b"x")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="'emoji' is unknown; the steps are escapes, lines"):
+    with pytest.raises(ValueError, match="'emoji' is unknown; the steps are invisible, escapes"):
         normalize("x", ["emoji"])
 
 

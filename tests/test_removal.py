@@ -10,7 +10,7 @@ from mvh.normalization_mvh import NORMALIZER_VERSION, OPTIONAL_STEPS, STEPS, nor
 
 def test_optional_steps_are_off():
     text = "The dog 🦊 ran to the house."
-    assert NORMALIZER_VERSION == "1" and not set(OPTIONAL_STEPS) & set(STEPS)
+    assert NORMALIZER_VERSION == "2" and not set(OPTIONAL_STEPS) & set(STEPS)
     assert normalize(text).text == text
     MvhConfig(normalization=[*STEPS, "stop_words"])
 
