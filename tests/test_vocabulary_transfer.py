@@ -1,0 +1,115 @@
+"""An encoder for other texts: known pieces keep their vectors, new ones begin where the encoder's own pieces for them lie."""
+
+import json
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+from mvh import train, vocabulary_transfer
+from mvh.experiments.small_backbone import small_backbone
+from mvh.normalization_mvh import normalize
+from mvh.vocabulary_transfer import transfer, transferred, word_pieces
+
+from .conftest import make_text
+
+WORDS = ["Das Wasser im Fluss ist kalt, sagte der Fischer.", "Вода в реке холодная, сказал рыбак.", "川の水は冷たい。"]
+
+
+@pytest.fixture(scope="module")
+def donor(tmp_path_factory):
+    texts = [make_text(index % 2, 60, seed=index) for index in range(20)]
+    return small_backbone(texts, tmp_path_factory.mktemp("donor") / "bert", 0, 200, hidden_size=16, num_hidden_layers=3)
+
+
+def test_each_vector_has_its_origin(donor):
+    known, vectors = (
+        AutoTokenizer.from_pretrained(donor),
+        AutoModel.from_pretrained(donor).get_input_embeddings().weight,
+    )
+    vectors = vectors.detach()
+    tokenizer = word_pieces([make_text(0, 60, seed=1), *WORDS * 5], 150, 128)
+    found, own = transferred(tokenizer, known, vectors, 0)
+    kinds = {"own": 0, "mean": 0, "drawn": 0}
+    for piece, row in tokenizer.get_vocab().items():
+        if piece in known.get_vocab():
+            kind, expected = "own", vectors[known.get_vocab()[piece]]
+        else:
+            parts = known(piece.removeprefix("##"), add_special_tokens=False)["input_ids"]
+            kind = "drawn" if parts == [known.unk_token_id] else "mean"
+            expected = vectors[[part for part in parts if part != known.unk_token_id]].mean(0)
+        kinds[kind] += 1
+        assert kind == "drawn" or torch.equal(found[row], expected), piece
+    assert kinds["own"] == own and all(kinds.values())
+    drawn = tokenizer.get_vocab()["川"]
+    assert torch.isfinite(found).all() and not torch.equal(found[drawn], found[tokenizer.get_vocab()["р"]])
+
+
+def test_a_text_of_known_pieces_keeps_its_vectors(donor, tmp_path):
+    """With the donor's own vocabulary and all its layers nothing changes."""
+    texts = [make_text(index % 2, 60, seed=index) for index in range(20)]
+    same = transfer(str(donor), [normalize(text).text for text in texts], tmp_path / "same", 200, None, 0)
+    one, other = (AutoTokenizer.from_pretrained(folder) for folder in (donor, same))
+    assert one.get_vocab() == other.get_vocab()
+    ids = one(texts[0], return_tensors="pt")
+    with torch.inference_mode():
+        states = [AutoModel.from_pretrained(folder).eval()(**ids).last_hidden_state for folder in (donor, same)]
+    assert torch.equal(*states)
+
+
+def test_the_same_texts_give_the_same_pieces():
+    """Many pairs are equally frequent here, and hash tables are in another order each time."""
+    made = [word_pieces([make_text(0, 60, seed=seed) for seed in range(20)], 120, 128).get_vocab() for _ in range(4)]
+    assert all(vocabulary == made[0] for vocabulary in made) and len(made[0]) == 120
+
+
+def test_first_layers_are_kept(donor, tmp_path):
+    folder = transfer(str(donor), WORDS * 5, tmp_path / "short", 120, 2, 0)
+    old, new = (AutoModel.from_pretrained(folder).state_dict() for folder in (donor, folder))
+    assert AutoConfig.from_pretrained(folder).num_hidden_layers == 2
+    assert all(torch.equal(value, old[name]) for name, value in new.items() if "word_embeddings" not in name)
+    assert not any(name.startswith("encoder.layer.2.") for name in new)
+    for count in (0, 4):
+        with pytest.raises(ValueError, match=f"{count} layers were asked for, and bert has 1 to 3"):
+            transfer(str(donor), WORDS, tmp_path / "no", 120, count, 0)
+    with pytest.raises(FileExistsError, match="is there already"):
+        transfer(str(donor), WORDS, folder, 120, 2, 0)
+
+
+def test_the_same_text_reads_alike_in_every_case_and_keeps_its_accents():
+    tokenizer = word_pieces(WORDS * 5, 300, 128)
+    assert tokenizer("ВОДА")["input_ids"] == tokenizer("вода")["input_ids"]
+    assert tokenizer("холодная")["input_ids"] != tokenizer("холоднаи")["input_ids"]
+    assert tokenizer.tokenize("й") == ["[UNK]"]  # not the и of its own alphabet: no text here has an й
+
+
+def test_command_makes_a_backbone_that_trains(donor, tmp_path):
+    rows = [
+        {
+            "id": n,
+            "label": n % 2,
+            "text": make_text(n % 2, 60, seed=n) + " " + WORDS[n % 3],
+            "model": "m",
+            "source": "reddit",
+        }
+        for n in range(60)
+    ]
+    file = tmp_path / "train.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    out = tmp_path / "backbone"
+    command = [str(donor), "--texts", str(file), "--vocabulary", "250", "--layers", "1", "--out", str(out)]
+    assert vocabulary_transfer.main(command) == out
+    options = [
+        "--train_file",
+        str(file),
+        "--backbone",
+        str(out),
+        "--output_dir",
+        str(tmp_path / "run"),
+        "--use_cpu",
+        "True",
+    ]
+    model = train.main(
+        [*options, "--num_train_epochs", "1", "--disable_tqdm", "True", "--core_tokens", "64", "--context_tokens", "16"]
+    )
+    assert json.loads((model / "config.json").read_text())["backbone_config"]["num_hidden_layers"] == 1

@@ -1,0 +1,171 @@
+"""A pretrained encoder -> the same encoder for other texts: fewer layers, and word pieces that were made of those texts.
+
+    python -m mvh.vocabulary_transfer sentence-transformers/all-MiniLM-L6-v2 --texts subtaskA_train_multilingual.jsonl \
+        --vocabulary 18000 --layers 4 --out runs/small-backbone
+
+The embeddings of a multilingual encoder are most of its weights, and those of an English one cut other scripts into letters. A
+piece that the encoder knows keeps its vector; a new one begins as the mean of the vectors of the pieces the encoder cuts it
+into (fast vocabulary transfer: Gee, Zugarini, Rigutini and Torroni 2022, EMNLP industry track, section 3). Only texts of role
+"train" are read, and no label. The folder is a backbone for train.py, which has to train it before it is worth anything.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoConfig, AutoModelForTextEncoding, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from mvh.baselines.reference import read_rows, training_rows
+from mvh.placing import refuse_existing, unfinished_folder
+
+logger = logging.getLogger(__name__)
+
+SPECIAL = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+CONTINUED = "##"  # before a piece that does not begin a word
+
+
+def word_pieces(texts: Sequence[str], vocabulary: int, positions: int) -> PreTrainedTokenizerFast:
+    """A WordPiece tokenizer of lower-case texts, accents kept: й is no accented и. The same for the same texts.
+
+    Args:
+        texts: Normalised as a detector sees them.
+        vocabulary: Most word pieces.
+        positions: Longest input in tokens, [CLS] and [SEP] included.
+    """
+    raw = Tokenizer(models.WordPiece(unk_token=SPECIAL["unk_token"]))
+    raw.normalizer = normalizers.BertNormalizer(lowercase=True, strip_accents=False)
+    raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    special = list(SPECIAL.values())
+    # The trainer numbers letters inside words by chance, in the order of a hash table, and joins lower numbers first where
+    # pairs are equally frequent. Named beforehand the letters have the same numbers in every run.
+    inside = [CONTINUED + letter for letter in letters_inside_words(raw, texts)]
+    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=special + inside, show_progress=False)
+    raw.train_from_iterator(texts, trainer)
+    tokenizer = Tokenizer(
+        models.WordPiece(vocab=raw.get_vocab(), unk_token=SPECIAL["unk_token"])
+    )  # letters are plain again
+    tokenizer.normalizer, tokenizer.pre_tokenizer = raw.normalizer, raw.pre_tokenizer
+    ends = [(token, raw.token_to_id(token)) for token in (SPECIAL["cls_token"], SPECIAL["sep_token"])]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    inputs = ["input_ids", "attention_mask"]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_input_names=inputs, model_max_length=positions, **SPECIAL
+    )
+
+
+def letters_inside_words(tokenizer: Tokenizer, texts: Iterable[str]) -> list[str]:
+    """Every character that stands somewhere behind the first of a word, sorted."""
+    assert tokenizer.normalizer is not None and tokenizer.pre_tokenizer is not None
+    found: set[str] = set()
+    for text in texts:
+        for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(text)):
+            found.update(word[1:])
+    return sorted(found)
+
+
+def transferred(tokenizer: Any, donor: Any, vectors: torch.Tensor, seed: int) -> tuple[torch.Tensor, int]:
+    """Embeddings for a new vocabulary out of those of another.
+
+    Args:
+        tokenizer: The new one, made by `word_pieces`.
+        donor: The tokenizer the vectors belong to.
+        vectors: Its embeddings (V, H).
+        seed: Of what the donor knows nothing of: drawn with the mean and spread of its vectors.
+
+    Returns:
+        Embeddings (new V, H), and how many of them are the donor's own.
+    """
+    mean, spread = vectors.mean(0), vectors.std(0)  # (H,), (H,)
+    drawn = torch.randn(len(tokenizer), vectors.shape[1], generator=torch.Generator().manual_seed(seed))
+    found = mean + spread * drawn  # (new V, H)
+    known, own = donor.get_vocab(), 0
+    special = {text: getattr(donor, f"{name}_id") for name, text in SPECIAL.items()}
+    for piece, row in tokenizer.get_vocab().items():
+        same = special[piece] if piece in special else known.get(piece)
+        if same is not None:
+            found[row], own = vectors[same], own + 1
+            continue
+        parts = donor(piece.removeprefix(CONTINUED), add_special_tokens=False)["input_ids"]
+        if parts := [part for part in parts if part != donor.unk_token_id]:
+            found[row] = vectors[parts].mean(0)
+    return found, own
+
+
+def transfer(donor: str, texts: Sequence[str], out: Path, vocabulary: int, layers: int | None, seed: int) -> Path:
+    """Save such an encoder as a backbone folder.
+
+    Args:
+        donor: Folder or Hub name of an encoder.
+        texts: What the word pieces are made of.
+        out: Where to save it; must not exist.
+        vocabulary: Most word pieces.
+        layers: How many of the donor's first layers to keep; None keeps all.
+        seed: Of the vectors of pieces that the donor knows nothing of.
+
+    Raises:
+        ValueError: If the donor has fewer layers.
+        FileExistsError: If `out` is there.
+    """
+    config = AutoConfig.from_pretrained(donor)
+    if layers is not None and not 1 <= layers <= config.num_hidden_layers:
+        raise ValueError(f"{layers} layers were asked for, and {Path(donor).name} has 1 to {config.num_hidden_layers}.")
+    with unfinished_folder(out, refuse_existing) as folder:
+        model: PreTrainedModel = AutoModelForTextEncoding.from_pretrained(
+            donor, num_hidden_layers=layers or config.num_hidden_layers
+        )
+        known = AutoTokenizer.from_pretrained(donor)
+        tokenizer = word_pieces(texts, vocabulary, config.max_position_embeddings)
+        old = model.get_input_embeddings().weight.detach()  # (V, H)
+        vectors, own = transferred(tokenizer, known, old, seed)
+        table = torch.nn.Embedding.from_pretrained(vectors, freeze=False, padding_idx=tokenizer.pad_token_id)
+        model.set_input_embeddings(table)
+        model.config.vocab_size, model.config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    logger.info(
+        "%s: %d word pieces, %d of them the donor's own; %d layers",
+        out, len(tokenizer), own, model.config.num_hidden_layers,
+    )  # fmt: skip
+    return out
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m mvh.vocabulary_transfer", description=__doc__.split("\n")[0])
+    parser.add_argument("donor", help="folder or Hub name of the encoder")
+    parser.add_argument(
+        "--texts", type=Path, nargs="+", required=True, help="SemEval JSONL the detector will learn from"
+    )
+    parser.add_argument("--vocabulary", type=int, default=18_000, help="most word pieces (default: %(default)s)")
+    parser.add_argument("--layers", type=int, help="of the encoder to keep, from the first (default: all)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the roles, as train.py's --data_seed_roles; and of new pieces"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="folder to make")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> Path:
+    """Command line: see the module's docstring. Returns the folder."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    rows = [row for path in options.texts for row in training_rows(read_rows(path), [], options.seed)]
+    texts = [row["normalised"] for row in rows]
+    return transfer(options.donor, texts, options.out, options.vocabulary, options.layers, options.seed)
+
+
+if __name__ == "__main__":
+    main()
