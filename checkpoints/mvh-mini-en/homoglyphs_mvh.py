@@ -29,7 +29,7 @@ _FOLD = {
     "greek": _TO_GREEK,
 }  # of ASCII letters; below, of all look-alikes
 _SCRIPTS = {
-    "latin": "A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u1d00-\u1d25\u1d2c-\u1dbf\u1e00-\u1eff\ua720-\uab65",
+    "latin": "A-Za-z\u00aa\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u1d00-\u1d25\u1d2c-\u1dbf\u1e00-\u1eff\ua720-\uab65",
     "cyrillic": "\u0400-\u052f\u1c80-\u1c8f\ua640-\ua69d",
     "greek": "\u0370-\u0373\u0376-\u03ff\u1d26-\u1d2a\u1f00-\u1fff",
     "armenian": "\u0531-\u0587",
@@ -51,9 +51,10 @@ _TABLES = {
 _NEAR_LATIN = "".join(sorted(c for c in _TO_LATIN if _OF_SCRIPT["latin"].match(c)))
 _FOREIGN = "".join(sorted(set(_TO_LATIN) - set(_NEAR_LATIN)))
 _ANY_LOOK_ALIKE = re.compile(f"[{_FOREIGN}{_NEAR_LATIN}]")
+_LATIN = _SCRIPTS["latin"]
 # A Latin letter beside a foreign one; a whole word of foreign look-alikes; a Latin letter that looks like ASCII.
 _SUSPECT = re.compile(
-    f"[A-Za-z](?=[{_FOREIGN}])|(?<=[{_FOREIGN}])[A-Za-z]|(?<!{LETTER})[{_FOREIGN}]+(?!{LETTER})|[{_NEAR_LATIN}]"
+    f"[{_LATIN}](?=[{_FOREIGN}])|(?<=[{_FOREIGN}])[{_LATIN}]|(?<!{LETTER})[{_FOREIGN}]+(?!{LETTER})|[{_NEAR_LATIN}]"
 )
 _LETTER = re.compile(LETTER)
 _WORD = re.compile(f"{LETTER}+")
@@ -103,6 +104,8 @@ def _unmixed(word: str, document: str, fakes: frozenset[str]) -> str:
         return word  # a formula: "ρ", "TNFα", "NFκB"
     if present <= fakes:
         target = "latin"
+    elif document != "latin" and "latin" in present and not re.search("[A-Za-z]", word):
+        target = ""  # accented Latin letters alone: some write Chuvash so
     elif "latin" in present and len(present) > 1:
         target = _target(word, scripts, document)
     else:

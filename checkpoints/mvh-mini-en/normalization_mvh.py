@@ -29,41 +29,12 @@ from html import unescape
 from .homoglyphs_mvh import LETTER, Edit, homoglyphs
 from .removal_mvh import stop_words, symbols
 
-NORMALIZER_VERSION = "1"
+NORMALIZER_VERSION = "2"
 
 Breakpoints = tuple[array, array, array]  # per edit that moves text: end in the new text, start and end in the old
 
 
-# --- 1 escapes ---
-
-_ESCAPE = re.compile(
-    r"(?:(?:\\r)?\\n){2,}|(?:\\r)?\\n(?![a-z])|<[bB][rR] ?/?>"
-    r"|&(?:amp;){0,9}(?P<entity>amp|lt|gt|quot|apos|nbsp|#0?39|#x27);"
-)
-
-
-def escapes(text: str) -> list[Edit]:
-    r"""What a reader of JSON or HTML left undone: a written-out `\n`, `<br />` -> a line break, `&gt;` -> `>`.
-
-    A single `\n` before a lower-case letter stays: it may begin a LaTeX command (`\nu`).
-    """
-    return [
-        (match.start(), match.end(), unescape(f"&{match['entity']};") if match["entity"] else "\n")
-        for match in _ESCAPE.finditer(text)
-    ]
-
-
-# --- 2 lines ---
-
-_LINE_END = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
-
-
-def lines(text: str) -> list[Edit]:
-    r"""Every line or page break (CRLF, CR, vertical tab, form feed, NEL, U+2028, U+2029) -> `\n`: systems choose it."""
-    return [(match.start(), match.end(), "\n") for match in _LINE_END.finditer(text)]
-
-
-# --- 3 invisible ---
+# --- 1 invisible ---
 
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
@@ -103,6 +74,35 @@ def invisible(text: str) -> list[Edit]:
         if kept != match.group():
             edits.append((start, end, kept))
     return edits
+
+
+# --- 2 escapes ---
+
+_ESCAPE = re.compile(
+    r"(?:(?:\\r)?\\n){2,}|(?:\\r)?\\n(?![a-z])|<[bB][rR]\s{0,9}/?>"
+    r"|&(?:amp;){0,9}(?P<entity>amp|lt|gt|quot|apos|nbsp|#0?39|#x27);"
+)
+
+
+def escapes(text: str) -> list[Edit]:
+    r"""What a reader of JSON or HTML left undone: a written-out `\n`, `<br />` -> a line break, `&gt;` -> `>`.
+
+    A single `\n` before a lower-case letter stays: it may begin a LaTeX command (`\nu`).
+    """
+    return [
+        (match.start(), match.end(), unescape(f"&{match['entity']};") if match["entity"] else "\n")
+        for match in _ESCAPE.finditer(text)
+    ]
+
+
+# --- 3 lines ---
+
+_LINE_END = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
+
+
+def lines(text: str) -> list[Edit]:
+    r"""Every line or page break (CRLF, CR, vertical tab, form feed, NEL, U+2028, U+2029) -> `\n`: systems choose it."""
+    return [(match.start(), match.end(), "\n") for match in _LINE_END.finditer(text)]
 
 
 # --- 4 unicode ---
@@ -315,9 +315,9 @@ def punctuation(text: str) -> list[Edit]:
 # --- the engine ---
 
 STEPS: dict[str, Callable[[str], list[Edit]]] = {
+    "invisible": invisible,
     "escapes": escapes,
     "lines": lines,
-    "invisible": invisible,
     "unicode": unicode,
     "homoglyphs": homoglyphs,
     "markdown": markdown,
