@@ -6,7 +6,7 @@ READY = $(VENV)/.ready
 DATA ?= ../shared/data
 RUNS ?= runs
 
-.PHONY: demo test lint check fix slow train-mini train-multi figures-mini decision features toxic tables space lowest load help
+.PHONY: demo test lint check fix slow train-mini train-multi figures-mini attacks decision features toxic tables space lowest load help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/'
@@ -64,6 +64,10 @@ figures-mini: $(READY) ## measure the shipped detector beside the baselines
 	$(BIN)/python -m mvh.score $(CHECKPOINT) --data $(M4)/monolingual_dev.jsonl --data $(M4)/ood_report_en.jsonl --data $(M4)/long_human_en.jsonl --out $(RUNS)/score-mini
 	$(BIN)/python -m mvh.benchmarks.parity --model $(CHECKPOINT) --texts $(M4)/ood_choose_en.jsonl $(M4)/monolingual_dev.jsonl --limit 500 --keep --out results/speed_parity.json
 	$(BIN)/python -m mvh.experiments.shipped $(CHECKPOINT) --score $(RUNS)/score-mini/metrics.json --baselines results/baselines_en.json --words recipes/mvh-mini-en.words.json $(TRAINING:%=--training %)
+	$(BIN)/python -m mvh.experiments.writers --score $(RUNS)/score-mini --data $(M4)/monolingual_dev.jsonl $(M4)/ood_report_en.jsonl $(M4)/long_human_en.jsonl --train $(M4)/monolingual_train.jsonl --out results/writers.json
+
+attacks: $(READY) ## what disguise costs the shipped detector: results/attacks.*
+	$(BIN)/python -m mvh.experiments.attacks $(CHECKPOINT) --data $(M4)/monolingual_dev.jsonl $(M4)/ood_report_en.jsonl --humans $(M4)/monolingual_train.jsonl --work $(RUNS)/attacks --out results/attacks.json
 
 SPANS = $(DATA)/spans
 decision: $(READY) ## measure false alarms, power and passages of the shipped detector

@@ -21,7 +21,17 @@ from mvh.card import measured_rows, write_card
 from mvh.cli.faults import INTERRUPTED
 from mvh.dataset_builder.sampling import ROLES
 from mvh.documents.limits import LIMITS
-from mvh.experiments import article_page, corrections, decision_page, features, spans, splices, toxic_page
+from mvh.experiments import (
+    article_page,
+    attacks,
+    corrections,
+    decision_page,
+    features,
+    spans,
+    splices,
+    toxic_page,
+    writers,
+)
 from mvh.identity_mvh import AGREEMENT
 from mvh.metrics import false_positive_interval
 from mvh.pvalues_mvh import false_alarm_interval, with_confidence
@@ -50,7 +60,7 @@ MADE_BY = {
     **dict.fromkeys(("table1", "table2", "table3", "table4", "table5", "augmentation", "few_texts"), article_page.markdown),
     "corrections": corrections.markdown, "decision": decision_page.page,
     "features": features.page, "features_multilingual": features.page, "spans": spans.markdown, "edges": splices.markdown,
-    "toxic": toxic_page.markdown,
+    "toxic": toxic_page.markdown, "attacks": attacks.page, "writers": writers.page,
 }  # fmt: skip
 SPEED = {
     "speed_detect": detect, "speed_detect_mdeberta": detect, "speed_growth": growth, "speed_latency": latency,
