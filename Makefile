@@ -61,7 +61,7 @@ CHECKPOINT ?= checkpoints/mvh-mini-en
 TRAINING ?= $(wildcard $(MINI)/training.json)
 figures-mini: $(READY) ## measure the shipped detector beside the baselines
 	$(BIN)/python -m mvh.baselines --train $(M4)/monolingual_train.jsonl --test $(M4)/monolingual_dev.jsonl $(M4)/ood_report_en.jsonl --out results/baselines_en.json
-	$(BIN)/python -m mvh.score $(CHECKPOINT) --data $(M4)/monolingual_dev.jsonl --data $(M4)/ood_report_en.jsonl --data $(M4)/long_human_en.jsonl --out $(RUNS)/score-mini
+	$(BIN)/python -m mvh.score $(CHECKPOINT) --data $(M4)/monolingual_dev.jsonl --data $(M4)/ood_report_en.jsonl --data $(M4)/long_human_en.jsonl --data $(M4)/ood_choose_en.jsonl --precision float32 --out $(RUNS)/score-mini
 	$(BIN)/python -m mvh.benchmarks.parity --model $(CHECKPOINT) --texts $(M4)/ood_choose_en.jsonl $(M4)/monolingual_dev.jsonl --limit 500 --keep --out results/speed_parity.json
 	$(BIN)/python -m mvh.experiments.shipped $(CHECKPOINT) --score $(RUNS)/score-mini/metrics.json --baselines results/baselines_en.json --words recipes/mvh-mini-en.words.json $(TRAINING:%=--training %)
 	$(BIN)/python -m mvh.experiments.writers --score $(RUNS)/score-mini --data $(M4)/monolingual_dev.jsonl $(M4)/ood_report_en.jsonl $(M4)/long_human_en.jsonl --train $(M4)/monolingual_train.jsonl --out results/writers.json

@@ -43,8 +43,8 @@ def page(report: dict[str, Any]) -> str:
     )
     lines += ["## Choice of the vote (choosing role)", ""]
     lines += [
-        f"The shipped detector's default is {report['shipped']['vote']}: the only vote with a promised rate. From softmax p-values, "
-        "which are the article's, no rate follows.",
+        f"The shipped detector's default is {report['shipped']['vote']}: the only vote with a promised rate. "
+        "From softmax p-values, which are the article's, no rate follows.",
         "",
     ]
     lines += table(

@@ -193,9 +193,25 @@ def security_claims():
     ]
 
 
+def attack_claims():
+    found = result("attacks")["attacks"]
+    whole, cut = (found[name]["all"]["machine"] for name in ("none", "truncate_50"))
+    return [
+        f"on {whole['texts']} machine texts:",
+        f"cut to 50 words, {cut['at_threshold']['rate']:.3f} of the machine texts are found in place of "
+        f"{whole['at_threshold']['rate']:.3f}.",
+    ]
+
+
+def writer_claims():
+    ease = result("writers")["files"]["monolingual_dev.jsonl"]["reading_ease"]
+    hard, plain = (ease[place]["false_alarms"]["rate"] for place in (0, -1))
+    return [f"that are hardest to read a share of {hard:.3f} was flagged, of the plainest {plain:.3f}, and"]
+
+
 STATUS = [f"2 usage, {INTERRUPTED} interrupted", f"2 wrong usage, {INTERRUPTED} interrupted"]
 CLAIMS = {
-    "README.md": lambda: STATUS,
+    "README.md": lambda: [*STATUS, *attack_claims()],
     "docs/developer.md": lambda: STATUS,
     "docs/corpora.md": lambda: [*STATUS, *corpora_claims()],
     "docs/verdict.md": verdict_claims,
@@ -203,7 +219,7 @@ CLAIMS = {
     "docs/security.md": security_claims,
     "docs/speed.md": lambda: [f"of at least {AGREEMENT:.1%} the default".replace("%", " %")],
     "docs/publish.md": lambda: [f"at most {handler.MAX_TEXTS} texts and {handler.MAX_CHARACTERS:,} characters"],
-    "docs/edited-text.md": lambda: [f"Take {calibrate.LEAST} texts"],
+    "docs/edited-text.md": lambda: [f"Take {calibrate.LEAST} texts", *writer_claims()],
     "docs/editor.md": lambda: [f"collect {calibrate.LEAST} that people wrote"],
     "docs/moderator.md": lambda: [
         f"Export {calibrate.LEAST} posts or more",
