@@ -230,7 +230,8 @@ def refuse_other_type(path: str, key: str, value: Any, hint: Any) -> None:
     plain = [get_origin(kind) or kind for kind in kinds]
     if not set(plain) <= {bool, int, float, str, list, NoneType}:
         return
-    fits = type(value) in plain or (type(value) is int and float in plain) or (type(value) is str and plain[0] is list)
+    one_of_list = type(value) is str and plain[0] is list and str in get_args(kinds[0])  # train_file: a.jsonl
+    fits = type(value) in plain or (type(value) is int and float in plain) or one_of_list
     if isinstance(value, str) and plain[0] in (int, float):
         try:
             plain[0](value)

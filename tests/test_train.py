@@ -174,7 +174,7 @@ def test_training_and_detection_take_out_the_same(recipe, tmp_path):
         assert found == cut[row["id"]]
     assert detect(documents[0]["text"] + " ☃ the end")["label"] in ("human", "machine")
     data = ["--dataset", str(tmp_path / "data"), "--output_dir", str(tmp_path / "other")]
-    with pytest.raises(ValueError, match=r"built with normalization .*'stop_words'.*, the recipe wants \['escapes'"):
+    with pytest.raises(ValueError, match=r"built with normalization .*'stop_words'.*, the recipe wants \['invisible'"):
         train.main([str(recipe), *data])
 
 
@@ -345,6 +345,15 @@ def test_a_misspelt_key_is_named_with_the_nearest(tmp_path):
         recipe_room.parse_recipe([str(path)])
     path.write_text("name: x\n")
     with pytest.raises(ValueError, match="neither was given"):
+        recipe_room.parse_recipe([str(path)])
+
+
+def test_one_word_stands_for_a_list_of_words_and_for_no_list_of_numbers(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"train_file: x\noutput_dir: {tmp_path}\n")
+    assert recipe_room.parse_recipe([str(path)])[1].train_file == ["x"]
+    path.write_text("train_file: x\nlr_milestones: Z]\n")
+    with pytest.raises(ValueError, match="gives lr_milestones the value 'Z]', and it must be list"):
         recipe_room.parse_recipe([str(path)])
 
 
