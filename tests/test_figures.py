@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from mvh import calibrate, export, handler
-from mvh.benchmarks import detect, growth, latency, memory, parity, scan, train
+from mvh.benchmarks import detect, growth, latency, memory, parity, scan, steps, train
 from mvh.card import measured_rows, write_card
 from mvh.cli.faults import INTERRUPTED
 from mvh.dataset_builder.sampling import ROLES
@@ -65,6 +65,7 @@ MADE_BY = {
 SPEED = {
     "speed_detect": detect, "speed_detect_mdeberta": detect, "speed_growth": growth, "speed_latency": latency,
     "speed_memory": memory, "speed_parity": parity, "speed_scan": scan, "speed_train": train,
+    "speed_train_steps": steps,
 }  # fmt: skip
 MADE_BY |= {name: partial(lambda room, report: "\n".join(room.page(report)), room) for name, room in SPEED.items()}
 
@@ -217,7 +218,10 @@ CLAIMS = {
     "docs/verdict.md": verdict_claims,
     "docs/another_task.md": task_claims,
     "docs/security.md": security_claims,
-    "docs/speed.md": lambda: [f"of at least {AGREEMENT:.1%} the default".replace("%", " %")],
+    "docs/speed.md": lambda: [
+        f"of at least {AGREEMENT:.1%} the default".replace("%", " %"),
+        f"One step of {result('speed_train_steps')['batch']} full segments",
+    ],
     "docs/publish.md": lambda: [f"at most {handler.MAX_TEXTS} texts and {handler.MAX_CHARACTERS:,} characters"],
     "docs/edited-text.md": lambda: [f"Take {calibrate.LEAST} texts", *writer_claims()],
     "docs/editor.md": lambda: [f"collect {calibrate.LEAST} that people wrote"],
