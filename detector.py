@@ -19,8 +19,7 @@ from uuid import uuid4
 from mvh.opening import open_pipeline
 from mvh.pipeline_mvh import MvhDetectPipeline
 from mvh.report import ReportDocument, render_cell
-
-SHIPPED = Path(__file__).parent / "checkpoints" / "mvh-mini-en"
+from mvh.shipped import SHIPPED, resolved
 
 
 class Result(dict[str, Any]):
@@ -110,7 +109,8 @@ def load_detector(model: str | Path | None = None, *, trust_remote_code: bool = 
     """Load a detector from a folder or the Hub.
 
     Args:
-        model: Folder or Hub name of a checkpoint; the detector shipped with the sources by default.
+        model: Folder or Hub name of a checkpoint, or bare name of one shipped with the sources; the English one of those
+            by default.
         trust_remote_code: Whether code that came with the checkpoint may run; checkpoints of `mvh` need it.
         **options: Handed to `transformers.pipeline`, e.g. `device`, `revision`, or the pipeline's own such as `alpha`.
 
@@ -122,6 +122,7 @@ def load_detector(model: str | Path | None = None, *, trust_remote_code: bool = 
         if not SHIPPED.is_dir():
             raise ValueError(f"Name a model: this installation of mvh came without the detector {SHIPPED.name}.")
         model = SHIPPED
+    model = resolved(model)
     loaded = open_pipeline(model, trust_remote_code=trust_remote_code, **options)
     return Detector(loaded, str(model), {"trust_remote_code": trust_remote_code, **options})
 

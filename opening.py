@@ -19,6 +19,7 @@ from mvh.card import HUB_NAME
 from mvh.ensemble_mvh import MvhEnsembleForSequenceClassification
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.pipeline_mvh import TASK
+from mvh.shipped import resolved
 
 MODELS: dict[str, type[PreTrainedModel]] = {
     "mvh": MvhForSequenceClassification,
@@ -39,6 +40,7 @@ def local_folder(name: str | Path) -> Path:
     Raises:
         ValueError: If there is no such folder and the name is none of the Hub's.
     """
+    name = resolved(name)
     refuse_unknown(name)
     return Path(name) if Path(name).is_dir() else Path(snapshot_download(str(name)))
 
@@ -47,12 +49,13 @@ def open_pipeline(name: str | Path, **options: Any) -> Any:
     """The pipeline of a checkpoint, with the code that came with it.
 
     Args:
-        name: Checkpoint folder or Hub name.
+        name: Checkpoint folder, Hub name, or bare name of a shipped detector.
         **options: Handed to `transformers.pipeline`.
 
     Raises:
         ValueError: If there is no such checkpoint, it is no detector, or a part of it is missing or damaged.
     """
+    name = resolved(name)
     refuse_unknown(name)
     try:
         refuse_other(str(name), {key: options[key] for key in FROM_HUB if key in options})

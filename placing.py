@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import json
 import logging
 import os
 import re
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -87,6 +88,26 @@ def whole_file(out: Path, encoding: str | None = None) -> Iterator[IO[Any]]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def place_report(out: Path, report: Mapping[str, Any], page: str) -> None:
+    """Write a report as JSON, and its page beside it as .md; the folder is made if needed.
+
+    Args:
+        out: The name of the JSON file.
+        report: What the page was made of.
+        page: Markdown.
+
+    Raises:
+        OSError: If one of them cannot be written.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    for path, text in (
+        (out, json.dumps(report, indent=1, ensure_ascii=False)),
+        (out.with_suffix(".md"), page.rstrip()),
+    ):
+        with whole_file(path, "utf-8") as file:
+            file.write(text + "\n")
 
 
 def refuse_existing(out: Path) -> None:

@@ -135,12 +135,12 @@ DETECTORS: dict[str, Callable[[str, dict[str, Any]], tuple[Scorer, dict[str, Any
 
 
 def predictions(rows: Rows, scorer: Scorer) -> Iterator[dict[str, Any]]:
-    """Stream the rows through the scorer: `id`, `label`, `source` of each beside what the scorer says of its text."""
+    """Stream the rows through the scorer: `id`, `label`, `source`, `lang` of each beside what the scorer says of its text."""
     waiting: deque[dict[str, Any]] = deque()  # rows the scorer has read ahead of its results
 
     def texts() -> Iterator[str]:
         for row in rows:
-            waiting.append({key: row[key] for key in ("id", "label", "source")})
+            waiting.append({key: row[key] for key in ("id", "label", "source")} | {"lang": row.get("lang")})
             yield row["text"]
 
     for result in scorer(texts()):
@@ -166,18 +166,14 @@ def summarise(predicted: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if humans:
         chances = flag_counts(alpha, [row["group"] for row in humans], [row["group_documents"] for row in humans])
         limit = count_limits(chances, 0.01, 0.99)[1]
-    return {
-        "documents": len(predicted),
-        "alpha": alpha,
-        "fpr_limit_99": limit,
-        **detection_report(
-            [row["label"] for row in predicted],
-            [min(margins) if row["error"] is not None else row["margin"] for row in predicted],
-            [DECISIONS[row["decision"]] for row in predicted],
-            source_groups([row["source"] for row in predicted]),
-        ),
-        "errors": errors,
-    }
+    labels = [row["label"] for row in predicted]
+    scores = [min(margins) if row["error"] is not None else row["margin"] for row in predicted]
+    decisions = [DECISIONS[row["decision"]] for row in predicted]
+    figures = detection_report(labels, scores, decisions, source_groups([row["source"] for row in predicted]))
+    languages = [row["lang"] or "not said" for row in predicted]
+    if len(set(languages)) > 1:
+        figures["by_language"] = detection_report(labels, scores, decisions, languages)["by_source"]
+    return {"documents": len(predicted), "alpha": alpha, "fpr_limit_99": limit, **figures, "errors": errors}
 
 
 def score_file(
@@ -215,9 +211,8 @@ def documents_of(folder: Path) -> Rows:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """A table of the overall figures and one row per source for every file."""
+    """A table of the overall figures, a row per source and, of texts of several languages, a row per language, by file."""
     heads = [
-        "documents",
         *report["detector"].get("labels", DECISION_NAMES),
         "AUROC",
         "F1",
@@ -232,14 +227,25 @@ def markdown(report: dict[str, Any]) -> str:
         level = "verdicts by the sign of the margin" if figures["alpha"] is None else f"alpha {figures['alpha']}"
         note = "no calibration" if limit is None else f"99 % limit of the realised FPR {limit:.4f}"
         lines += [f"## {file}", "", f"{level}, {note}, {len(figures['errors'])} errors", ""]
-        lines += [f"| {' | '.join(['source', *heads[1:]])} |", "|---" * len(heads) + "|"]
-        for name, row in {"all": figures["overall"], **figures["by_source"]}.items():
-            interval = "–" if row["fpr_interval_95"] is None else "{:.3f} to {:.3f}".format(*row["fpr_interval_95"])
-            shown = [decimals(row[key]) for key in ("auroc", "f1", "recall", "fpr")]
-            cells = [name, str(row["human"]), str(row["machine"]), *shown, interval, decimals(row["coverage"])]
-            lines.append(f"| {' | '.join(cells)} |")
-        lines.append("")
+        for kind, rows in (
+            ("source", {"all": figures["overall"], **figures["by_source"]}),
+            ("language", figures.get("by_language", {})),
+        ):
+            lines += _table(kind, heads, rows)
     return "\n".join(lines)
+
+
+def _table(kind: str, heads: Sequence[str], rows: dict[str, Any]) -> list[str]:
+    """The lines of one table; none where there is no row."""
+    if not rows:
+        return []
+    lines = [f"| {' | '.join([kind, *heads])} |", "|---" * (len(heads) + 1) + "|"]
+    for name, row in rows.items():
+        interval = "–" if row["fpr_interval_95"] is None else "{:.3f} to {:.3f}".format(*row["fpr_interval_95"])
+        shown = [decimals(row[key]) for key in ("auroc", "f1", "recall", "fpr")]
+        cells = [name, str(row["human"]), str(row["machine"]), *shown, interval, decimals(row["coverage"])]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def decimals(value: float | None) -> str:

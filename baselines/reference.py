@@ -14,7 +14,6 @@ Beside the JSON a Markdown table of the same name is written.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import re
 import shlex
@@ -36,6 +35,7 @@ from mvh.dataset_builder.sampling import assign_roles, merge_pairs
 from mvh.dataset_builder.semeval import read_semeval
 from mvh.metrics import detection_report, source_groups
 from mvh.normalization_mvh import NORMALIZER_VERSION, normalize
+from mvh.placing import place_report
 
 logger = logging.getLogger(__name__)
 
@@ -180,10 +180,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "normalizer": NORMALIZER_VERSION,
         "seconds": round(time.perf_counter() - begun, 1),
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps({**about, "results": results}, indent=2) + "\n", encoding="utf-8")
     head = f"Trained on {len(train)} documents of {options.train.name} (role train) by `{command}`.\n\n"
-    options.out.with_suffix(".md").write_text(head + markdown(results), encoding="utf-8")
+    place_report(options.out, {**about, "results": results}, head + markdown(results))
     return results
 
 

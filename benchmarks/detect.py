@@ -33,7 +33,6 @@ from mvh.benchmarks.rivals import ONNX_PACKAGES, OPENVINO_PACKAGES, Rival, missi
 from mvh.benchmarks.samples import document, everyday, mixed, read_sentences
 from mvh.benchmarks.work import useful_work, work_per_length
 from mvh.configuration_mvh import MvhConfig
-from mvh.detector import SHIPPED
 from mvh.experiments.decision_page import table
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.opening import first_line, open_folder
@@ -42,6 +41,7 @@ from mvh.precision_mvh import has_bfloat16
 from mvh.references_mvh import Document
 from mvh.results_mvh import settings_of
 from mvh.scripts_mvh import dominant_script
+from mvh.shipped import SHIPPED
 from mvh.voting_mvh import decide
 
 FIRST = "stock pipeline"

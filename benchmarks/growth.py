@@ -26,13 +26,13 @@ import numpy as np
 from mvh.benchmarks.measuring import heading, interleave, machine, spread, write
 from mvh.benchmarks.samples import document, read_sentences
 from mvh.corrections_mvh import CORRECTIONS
-from mvh.detector import SHIPPED
 from mvh.experiments.decision_page import table
 from mvh.inputs_mvh import EDGES, PRECISIONS
 from mvh.opening import open_folder
 from mvh.pipeline_mvh import MvhDetectPipeline
 from mvh.references_mvh import Document
 from mvh.results_mvh import settings_of
+from mvh.shipped import SHIPPED
 from mvh.voting_mvh import decide
 
 LENGTHS = (10_000, 100_000, 1_000_000)  # characters

@@ -21,12 +21,12 @@ from typing import Any
 from mvh.benchmarks.measuring import heading, interleave, machine, spread, write
 from mvh.benchmarks.rivals import ONNX_PACKAGES, missing
 from mvh.benchmarks.samples import EXAMPLES, document, read_sentences
-from mvh.detector import SHIPPED
 from mvh.experiments.decision_page import table
 from mvh.export_onnx import export
 from mvh.inputs_mvh import EDGES
 from mvh.opening import open_folder
 from mvh.pipeline_mvh import MvhDetectPipeline
+from mvh.shipped import SHIPPED
 
 IMPORTS = "importing torch and transformers.modeling_utils"
 LIGHT = "mvh.light"

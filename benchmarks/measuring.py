@@ -6,7 +6,6 @@ rotates), and what is reported are medians and ratios of medians of the same rou
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
@@ -19,6 +18,7 @@ import numpy as np
 import torch
 
 from mvh.export import provenance
+from mvh.placing import place_report
 
 PATIENCE = 30.0  # seconds; longer waits are announced
 MATRIX = 2048  # side of the matrices whose product is the peak
@@ -98,6 +98,4 @@ def write(report: Mapping[str, Any], page: list[str], out: Path | None) -> None:
     text = "\n".join(page).rstrip() + "\n"
     sys.stdout.write(text)
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        out.with_suffix(".md").write_text(text, encoding="utf-8")
+        place_report(out, report, text)

@@ -27,12 +27,12 @@ import numpy as np
 
 from mvh.benchmarks.measuring import heading, machine, write
 from mvh.benchmarks.samples import document, read_sentences
-from mvh.detector import SHIPPED
 from mvh.experiments.decision_page import table
 from mvh.opening import open_folder
 from mvh.pipeline_mvh import MvhDetectPipeline
 from mvh.references_mvh import Document
 from mvh.results_mvh import settings_of
+from mvh.shipped import SHIPPED
 from mvh.voting_mvh import decide
 
 LENGTHS = (10_000, 100_000, 1_000_000, 10_000_000)  # characters

@@ -25,13 +25,13 @@ import numpy as np
 
 from mvh.benchmarks.measuring import heading, machine, write
 from mvh.benchmarks.samples import mixed, read_sentences
-from mvh.detector import SHIPPED
 from mvh.experiments.decision_page import table
 from mvh.identity_mvh import AGREEMENT
 from mvh.opening import open_folder, read_config
 from mvh.pipeline_mvh import MvhDetectPipeline
 from mvh.placing import whole_file
 from mvh.precision_mvh import has_bfloat16
+from mvh.shipped import SHIPPED
 
 LEAST = 200  # documents of a record: one verdict that changes is half a percent
 

@@ -22,6 +22,7 @@ from mvh.documents.files import ADDRESS, Found, find_files
 from mvh.documents.target import target
 from mvh.inputs_mvh import PRECISIONS
 from mvh.report.words import counted
+from mvh.shipped import SHIPPED, resolved
 from mvh.voting_mvh import VOTES
 
 GUIDE = """
@@ -36,8 +37,6 @@ Reads txt, md, html, pdf, docx and odt. The rows of csv, tsv, jsonl and parquet 
 
 Exit status: 0 all was read, 1 something failed, 2 wrong usage, 130 interrupted. It never tells the verdict.
 """
-ROOT = Path(__file__).resolve().parents[1]
-SHIPPED = ROOT / "checkpoints" / "mvh-mini-en"
 LIGHT = "light.json"  # what a folder of `mvh.export_onnx` holds; its module is imported only then
 JUDGED, SHOWN, WORK = "How it is judged", "What comes out", "How it works"
 
@@ -127,6 +126,7 @@ def command(
     if not files:
         raise typer.BadParameter("name at least one file or folder.", param_hint="FILE")
     judged = {"alpha": alpha, "correction": correction, "vote": vote, "confidence": confidence, "precision": precision}
+    model = str(resolved(model))
     asked = Request(
         files, model, revision, judged, prevalence, body_only, json, with_text, html, text_column, out, batch_size
     )

@@ -8,7 +8,6 @@ every backbone that are there. Words after `--` go to train.py.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import shlex
 import sys
@@ -23,6 +22,7 @@ from mvh.experiments.article import BACKBONES, RECIPES, RUNS, Job, Row
 from mvh.experiments.article_page import markdown
 from mvh.experiments.kept_runs import identity, keep_run, kept_run, signature
 from mvh.export import file_sha256, provenance
+from mvh.placing import place_report
 
 logger = logging.getLogger("mvh.experiments.article")
 
@@ -165,7 +165,5 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> dict[str,
         "rows": rows,
     }
     result["notes"] = experiment.notes(result)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    args.out.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
+    place_report(args.out, result, markdown(result))
     return result

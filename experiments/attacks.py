@@ -40,6 +40,7 @@ from mvh.export import file_sha256, provenance
 from mvh.metrics import threshold_at_fpr
 from mvh.normalization_mvh import NORMALIZER_VERSION, normalize
 from mvh.opening import local_folder
+from mvh.placing import place_report
 from mvh.score import DETECTORS, Scorer, predictions
 from mvh.seen import refuse_seen
 
@@ -265,9 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "losses": losses(attacks),
         "not_run": [name for name in ATTACKS if name not in names],
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    options.out.with_suffix(".md").write_text(page(report), encoding="utf-8")
+    place_report(options.out, report, page(report))
     for kind, loss in report["losses"].items():
         logger.info(
             "%s: mean loss of TPR %.3f at the threshold, %.3f by verdict", kind, loss["at_threshold"], loss["verdict"]

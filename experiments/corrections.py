@@ -18,7 +18,6 @@ independence) and harmonic_any (the same with the factor that makes it hold unde
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +32,7 @@ from tqdm import tqdm
 from mvh.calibration_mvh import Calibration, Document, decode_calibration, encode_calibration
 from mvh.corrections_mvh import CORRECTIONS, adjust
 from mvh.export import provenance
+from mvh.placing import place_report
 
 ALPHA = 0.05
 SEGMENT_DOCUMENTS, WHOLE_DOCUMENTS = 685, 662
@@ -282,9 +282,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         "provenance": provenance(),
         "rows": rows,
     }  # fmt: skip
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    args.out.with_suffix(".md").write_text(markdown(result) + "\n", encoding="utf-8")
+    place_report(args.out, result, markdown(result))
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ from mvh.experiments.decision_page import draw, page
 from mvh.experiments.scored import Scored, human, machine, scored_rows
 from mvh.export import file_sha256, provenance
 from mvh.metrics import auroc
+from mvh.placing import place_report
 from mvh.statistics_mvh import STATISTICS
 from mvh.voting_mvh import decide, document_p_value
 
@@ -321,8 +322,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "figure": args.out.with_suffix(".png").name,
     }
     draw(report["random_splits"], args.out.with_suffix(".png"))
-    args.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    args.out.with_suffix(".md").write_text(page(report), encoding="utf-8")
+    place_report(args.out, report, page(report))
     return report
 
 

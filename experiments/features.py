@@ -38,6 +38,7 @@ from mvh.features_mvh import FEATURES, GROUPS, compute_features
 from mvh.fit_features import fit_feature_data
 from mvh.metrics import auroc, tpr_at_fpr
 from mvh.normalization_mvh import NORMALIZER_VERSION
+from mvh.placing import place_report
 
 logger = logging.getLogger(__name__)
 
@@ -215,9 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "seconds": round(time.perf_counter() - begun, 1),
     }
     report = {**about, **measured}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    options.out.with_suffix(".md").write_text(page(report), encoding="utf-8")
+    place_report(options.out, report, page(report))
     return report
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import logging
 import shlex
 import sys
@@ -36,6 +35,7 @@ from mvh.experiments.generalisation_tasks import FOR_CHOOSING, TASKS, Size, Task
 from mvh.experiments.kept_runs import keep_run, kept_run, signature
 from mvh.export import file_sha256, provenance
 from mvh.normalization_mvh import NORMALIZER_VERSION
+from mvh.placing import place_report
 
 logger = logging.getLogger(__name__)
 
@@ -159,9 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "rows": [row.name for row in rows],
         "groups": groups,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    options.out.with_suffix(".md").write_text(markdown(report), encoding="utf-8")
+    place_report(options.out, report, markdown(report))
     logger.info("%s", options.out.with_suffix(".md"))
     return report
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from mvh.audit.statistics import share
 from mvh.experiments.generalisation_rows import REFERENCE
@@ -70,6 +71,9 @@ def _rows(measured: Measured, resamples: int, languages: bool = False) -> dict[s
         entry["by_words"] = _by([_length(row) for row in rows], rows, margins, flags, 0)
         if languages:
             entry["by_language"] = _by([row["lang"] for row in rows], rows, margins, flags, resamples)
+            entry["mean_over_languages"] = _language_mean(rows, margins, None, resamples)
+            if reference is not None and name != REFERENCE:
+                entry["mean_over_languages_over_reference"] = _language_mean(rows, margins, reference[0], resamples)
         kept = [part[name] for _, part in measured]
         entry["seconds"] = round(sum(part["seconds"] for part in kept if part), 1)
         entry["made_by"] = [{"about": part["about"], **part["made_by"]} for part in kept if part]
@@ -136,6 +140,24 @@ def _gain(rows: Sequence[Row], margins: NDArray, reference: NDArray, resamples: 
 
     pairs = [row["pair"] for row in rows]
     return {"gain": gain(np.arange(len(rows))), "interval_95": paired_interval(gain, pairs, resamples)}
+
+
+def _language_mean(rows: Sequence[Row], margins: NDArray, reference: NDArray | None, resamples: int) -> dict[str, Any]:
+    """Mean of the languages' AUROC, every language counting alike, or how far it lies above a reference's; with interval."""
+    labels, languages = np.array([row["label"] for row in rows]), np.array([row["lang"] for row in rows])
+
+    def mean(at: NDArray) -> float | None:
+        found = []
+        for language in sorted(set(languages.tolist())):
+            own = at[languages[at] == language]
+            if len(set(labels[own].tolist())) < 2:
+                return None
+            above = 0.0 if reference is None else roc_auc_score(labels[own], reference[own])
+            found.append(roc_auc_score(labels[own], margins[own]) - above)
+        return float(np.mean(found))
+
+    value = mean(np.arange(len(rows)))
+    return {"value": value, "interval_95": paired_interval(mean, [row["pair"] for row in rows], resamples)}
 
 
 def _length(row: Row) -> str:

@@ -47,6 +47,7 @@ def markdown(report: dict[str, Any]) -> str:
                     "",
                 ]
             lines += table(HEADS, _overall(task["rows"]))
+            lines += _language_means(task["rows"])
             parts = (("by_language", "language"), ("by_source", "source"), ("by_words", "words"))
             for part, kind in parts:
                 lines += _part(task["rows"], part, kind)
@@ -62,6 +63,17 @@ def _overall(rows: dict[str, Any]) -> Iterable[list[Any]]:
         over = "" if gain is None else _ranged(gain["gain"], gain["interval_95"], sign=True)
         rates = [_rate(row[f"{kind}_{fpr}"]) for fpr in (0.05, 0.01) for kind in ("tpr", "fpr")]
         yield [name, _ranged(row["auroc"], row.get("auroc_interval_95")), over, *rates]
+
+
+def _language_means(rows: dict[str, Any]) -> list[str]:
+    """One table: the mean of the languages' AUROC by detector; nothing where languages are not told apart."""
+    measured = {name: row for name, row in rows.items() if row is not None and "mean_over_languages" in row}
+    body = []
+    for name, row in measured.items():
+        own, over = row["mean_over_languages"], row.get("mean_over_languages_over_reference")
+        gain = "" if over is None else _ranged(over["value"], over["interval_95"], sign=True)
+        body.append([name, _ranged(own["value"], own["interval_95"]), gain])
+    return table(["detector", "mean AUROC over languages", "over n-grams"], body) if body else []
 
 
 def _part(rows: dict[str, Any], part: str, kind: str) -> list[str]:

@@ -31,6 +31,7 @@ import mvh.pipeline_mvh  # noqa: F401  registers the task
 from mvh.corrections_mvh import CORRECTIONS
 from mvh.export import file_sha256, provenance
 from mvh.passages_mvh import edge_segments, merge_passages, refine_passages
+from mvh.placing import place_report
 from mvh.pvalues_mvh import sigmoid
 from mvh.voting_mvh import decide
 
@@ -266,9 +267,7 @@ def main(argv: list[str] | None = None) -> None:
         "alpha": args.alpha,
         "files": {path.name: measure(path, detect, args.alpha, args.limit) for path in args.data},
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    args.out.with_suffix(".md").write_text(markdown(results), encoding="utf-8")
+    place_report(args.out, results, markdown(results))
 
 
 if __name__ == "__main__":

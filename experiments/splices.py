@@ -10,7 +10,6 @@ lose a part. The files `mvh.experiments.spans` reports on are not read.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import re
 import sys
@@ -26,6 +25,7 @@ from transformers import pipeline
 from mvh.experiments.spans import as_segments, edges_report, score
 from mvh.export import provenance
 from mvh.passages_mvh import merge_passages, refine_passages
+from mvh.placing import place_report
 
 BUILDS = ("hm", "mh", "hmh", "hm")  # human and machine pieces in order
 LENGTHS = (300, 600, 900, 1300, 2000, 3000)  # characters of a piece
@@ -150,9 +150,7 @@ def main(argv: list[str] | None = None) -> None:
         "documents": len(documents),
         "table": sweep(documents, detect, args.alpha, args.correction),
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    args.out.with_suffix(".md").write_text(markdown(results), encoding="utf-8")
+    place_report(args.out, results, markdown(results))
 
 
 if __name__ == "__main__":

@@ -43,6 +43,7 @@ from mvh.experiments.toxic_page import markdown
 from mvh.export import file_sha256, provenance
 from mvh.metrics import auroc, detection_report
 from mvh.normalization_mvh import normalize
+from mvh.placing import place_report
 
 logger = logging.getLogger("mvh.experiments.toxic")
 
@@ -277,9 +278,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         **provenance(),
         "models": rows,
     }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    args.out.with_suffix(".md").write_text(markdown(result), encoding="utf-8")
+    place_report(args.out, result, markdown(result))
     return result
 
 

@@ -33,6 +33,7 @@ from mvh.export import file_sha256, provenance
 from mvh.features_mvh import compute_features
 from mvh.lexicon_mvh import build_lexicon
 from mvh.metrics import DECISIONS, HUMAN
+from mvh.placing import place_report
 
 logger = logging.getLogger(__name__)
 
@@ -168,9 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         "data": {path.name: file_sha256(path) for path in [*options.data, options.train]},
         "files": files,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    options.out.with_suffix(".md").write_text(page(report), encoding="utf-8")
+    place_report(options.out, report, page(report))
     return report
 
 

@@ -159,6 +159,24 @@ def test_folds_of_different_scales_are_pooled_on_one() -> None:
     assert report["pooled"]["rows"]["detector"]["by_language"]["en"]["auroc_interval_95"]
 
 
+def test_every_language_counts_alike_in_their_mean() -> None:
+    task = toy_task("languages", "fold 1", 1)
+    for place, row in enumerate(task.tested):
+        row["lang"] = "bg" if place % 20 < 2 else "en"  # ten English texts for each Bulgarian one
+    own, plain = kept(task, 2.0), kept(task, 0.5)
+    own["tested"] = [
+        0.0 if row["lang"] == "bg" else margin for row, margin in zip(task.tested, own["tested"], strict=True)
+    ]
+    rows = group_figures("languages", [(task, {"char_ngram": plain, "own": own})], resamples=20)["pooled"]["rows"]
+    areas = {name: [part["auroc"] for part in row["by_language"].values()] for name, row in rows.items()}
+    assert rows["own"]["by_language"]["bg"]["auroc"] == 0.5  # every margin the same: it tells nothing there
+    assert rows["own"]["mean_over_languages"]["value"] == pytest.approx(np.mean(areas["own"]))
+    gain = rows["own"]["mean_over_languages_over_reference"]
+    assert gain["value"] == pytest.approx(np.mean(areas["own"]) - np.mean(areas["char_ngram"]))
+    assert gain["interval_95"][0] <= gain["value"] <= gain["interval_95"][1]
+    assert rows["own"]["mean_over_languages"]["value"] < rows["own"]["auroc"]
+
+
 def test_journey_of_baselines_a_recipe_and_a_checkpoint(
     files: dict[str, Path], backbone_folder: Path, detector: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
