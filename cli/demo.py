@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mvh.cli import detect
 
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 GUIDE = """
 What a verdict looks like: `mvh detect` on the example documents.
 
@@ -30,7 +31,7 @@ Files that you name are judged in their place. Every option is one of mvh detect
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line: see the module's docstring."""
     here = Path.cwd()
-    found = sorted((detect.ROOT / "examples").glob("*.txt"))
+    found = sorted(EXAMPLES.glob("*.txt"))
     examples = [path.relative_to(here) if path.is_relative_to(here) else path for path in found]
     return detect.main(argv, prog="mvh demo", examples=examples, guide=GUIDE)
 
