@@ -6,7 +6,7 @@ READY = $(VENV)/.ready
 DATA ?= ../shared/data
 RUNS ?= runs
 
-.PHONY: demo test lint check fix slow train-mini train-multi figures-mini attacks decision features toxic tables space lowest load help
+.PHONY: demo test lint check fix slow train-mini train-multi figures-mini figures-multi attacks decision features toxic tables space lowest load help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/'
@@ -57,6 +57,12 @@ train-multi: $(READY) ## train and calibrate the small detector for eleven langu
 	  $(BIN)/python -m mvh.vocabulary_transfer "$$BACKBONE" --texts $(M4)/multilingual_train.jsonl --vocabulary 18000 --layers 4 --out $(RUNS)/small-backbone; }
 	$(BIN)/python train.py recipes/mvh-mini-multi.yaml --backbone $(RUNS)/small-backbone --train_file $(M4)/multilingual_train.jsonl --output_dir $(MULTI)
 	$(BIN)/python -m mvh.calibrate --model $(MULTI)/model --dataset $(MULTI)/data --out $(MULTI)/calibrated
+
+MULTI_SHIPPED = checkpoints/mvh-mini-multi
+figures-multi: $(READY) ## measure the detector for eleven languages beside the baselines
+	$(BIN)/python -m mvh.baselines --train $(M4)/multilingual_train.jsonl --test $(M4)/multilingual_dev.jsonl --out results/baselines_multi.json
+	$(BIN)/python -m mvh.score $(MULTI_SHIPPED) --data $(M4)/multilingual_dev.jsonl --data $(M4)/long_human_ru.jsonl --precision float32 --out $(RUNS)/score-multi
+	$(BIN)/python -m mvh.experiments.shipped $(MULTI_SHIPPED) --score $(RUNS)/score-multi/metrics.json --baselines results/baselines_multi.json --words recipes/mvh-mini-multi.words.json $(patsubst %,--training %,$(wildcard $(MULTI)/training.json))
 
 CHECKPOINT ?= checkpoints/mvh-mini-en
 TRAINING ?= $(wildcard $(MINI)/training.json)

@@ -1,0 +1,136 @@
+"""A model's twin for bfloat16 on a CPU: the same weights, those of its linear layers cast and laid out once.
+
+Autocast casts the float32 weights anew in every batch, and PyTorch's bfloat16 `linear` copies the bias over its whole
+output before it multiplies. The twin shares every parameter with its model but keeps the weights of the encoder's linear
+layers in bfloat16, in the order that oneDNN multiplies them in, and hands the bias to the product itself, with the GELU
+that may follow: there it is free, by itself it passes over the widest states. Hidden states are bfloat16 from the embeddings
+on; sums, norms' statistics and the head stay in float32.
+
+The product is a function of PyTorch that its compiler uses and its documentation does not name. Where it is missing or
+does not multiply, a warning says so and the model itself computes under autocast.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.utils import logging
+
+logger = logging.get_logger(__name__)
+
+ROWS = 4_096  # rows of the input that the weights' order is chosen for: the tokens of a batch
+
+
+class PackedLinear(nn.Linear):
+    """A linear layer in bfloat16 with packed weights; `weight` stays the model's own, in float32."""
+
+    packed: torch.Tensor
+    packed_bias: torch.Tensor | None
+    after: str = "none"  # or "gelu"
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., inputs) -> (..., outputs) in bfloat16."""
+        return product(x.to(torch.bfloat16), self.packed, self.packed_bias, self.after)
+
+
+def pack(weight: torch.Tensor) -> torch.Tensor:
+    """The weight (outputs, inputs) in bfloat16, in the order that `product` multiplies fastest."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(torch.bfloat16), ROWS)
+
+
+def product(x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None, after: str = "none") -> torch.Tensor:
+    """X W^T + bias, or the exact GELU of it where `after` is "gelu": (..., inputs) -> (..., outputs)."""
+    return torch.ops.mkldnn._linear_pointwise(x, packed, bias, after, [], "none" if after == "gelu" else "")
+
+
+@cache
+def can_pack() -> bool:
+    """Whether `pack` and `product` work on this machine, tried out on a small product; a warning says where not."""
+    generator = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(size, generator=generator) for size in ((5, 32), (48, 32), (48,)))
+    try:
+        plain = nn.functional.linear(x, weight, bias)
+        works = all(
+            torch.allclose(
+                product(x.bfloat16(), pack(weight), bias.bfloat16(), after).float(), right, rtol=0.05, atol=0.1
+            )
+            for after, right in (("none", plain), ("gelu", nn.functional.gelu(plain)))
+        )
+        reason = "gave other numbers"
+    except Exception as error:  # whatever a build without it raises
+        works, reason = False, f"failed ({type(error).__name__})"
+    if not works:
+        logger.warning(
+            f"PyTorch {torch.__version__} multiplies no packed bfloat16 weights here (a trial {reason}): bfloat16 runs "
+            "under autocast, somewhat slower."
+        )
+    return works
+
+
+def state_of(model: Any) -> list[tuple[int, int]]:
+    """What changes when a weight does: address and version of each, but for changes through `Tensor.data`."""
+    return [(weight.data_ptr(), weight._version) for weight in model.parameters() if not weight.is_inference()]
+
+
+def has_twin(model: Any) -> bool:
+    """Whether a twin of the model can be made: weights at hand on the CPU in float32, plain linear layers, a head on top."""
+    names_and_weights = list(model.named_parameters())
+    return (
+        model.config.head == "layers"
+        and all(w.is_cpu and w.dtype == torch.float32 and not w.is_inference() for _, w in names_and_weights)
+        and not any("lora_" in name for name, _ in names_and_weights)  # adapters can change without their weights
+        and not any(hasattr(module, "_hf_hook") for module in model.modules())  # weights fetched when needed
+        and can_pack()
+    )
+
+
+def twin_of(model: Any) -> Any:
+    """The model's twin, in eval mode; call it under bfloat16 autocast and without gradients.
+
+    Args:
+        model: A `MvhForSequenceClassification` for which `has_twin` holds.
+    """
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    with torch.inference_mode(False), torch.no_grad():
+        twin = copy.deepcopy(model, shared).eval()
+        for module in twin.encoder.modules():
+            if type(module) is nn.Linear:
+                module.packed = pack(module.weight)
+                module.packed_bias = None if module.bias is None else module.bias.detach().to(torch.bfloat16)
+                module.__class__ = PackedLinear
+        for module in twin.encoder.modules():
+            if followed_by_gelu(module):
+                module.dense.after, module.intermediate_act_fn = "gelu", nn.Identity()
+    if isinstance(embeddings := getattr(twin.encoder, "embeddings", None), nn.Module):
+        embeddings.register_forward_hook(in_bfloat16)
+    return twin
+
+
+def followed_by_gelu(module: nn.Module) -> bool:
+    """Whether a module is the first half of a feed-forward block as BERT and its kin have it, with the exact GELU."""
+    layer, then = getattr(module, "dense", None), getattr(module, "intermediate_act_fn", None)
+    return isinstance(layer, PackedLinear) and getattr(then, "act", None) is nn.functional.gelu
+
+
+def in_bfloat16(module: nn.Module, inputs: Any, output: Any) -> Any:
+    """Hook: hidden states leave the embeddings in bfloat16."""
+    return output.to(torch.bfloat16) if isinstance(output, torch.Tensor) else output
+
+
+class Twins:
+    """The twins of a detector's members, made when first asked for and made anew when weights have changed."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[list[tuple[int, int]], Any]] = {}
+
+    def of(self, member: int, model: Any) -> Any:
+        """The twin of a member's model, or the model itself where it has none."""
+        kept, state = self._kept.get(member), state_of(model)
+        if kept is None or kept[0] != state:
+            kept = (state, twin_of(model) if has_twin(model) else model)
+            self._kept[member] = kept  # two threads may both make one: they are equal
+        return kept[1]

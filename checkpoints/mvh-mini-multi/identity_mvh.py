@@ -1,0 +1,71 @@
+"""What a detector's scores depend on, and whether a calibration was made for just that.
+
+An identity is the normaliser's version, the hash of the weights and the number type. p-values hold for the identity that the
+calibration was made with; at another one the results carry a warning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .merging_mvh import MERGERS
+from .normalization_mvh import NORMALIZER_VERSION
+
+AGREEMENT = 0.995  # least share of documents with the same label in bfloat16 and float32
+
+
+def keeps_verdicts(calibration: Mapping[str, Any] | None) -> bool:
+    """Whether a packed calibration carries a record that at least AGREEMENT of the verdicts stay in bfloat16."""
+    parity = (calibration or {}).get("parity")
+    agreement = parity.get("same_label") if isinstance(parity, Mapping) else None
+    return isinstance(agreement, (int, float)) and AGREEMENT <= agreement <= 1.0
+
+
+def identity(fingerprint: str, dtype: str) -> dict[str, str]:
+    """What scores depend on; a calibration is valid for one identity."""
+    return {"normalizer": NORMALIZER_VERSION, "weights": fingerprint, "dtype": dtype}
+
+
+def merges(config: Any) -> bool:
+    """Whether the detector of this config merges its members' p-values, so that their calibrations count."""
+    return getattr(config, "combine", None) in MERGERS
+
+
+def calibration_id(config: Any) -> str | None:
+    """Identity of what the p-values rest on: the calibration's, or where p-values are merged all members'."""
+    packed = [member.get("calibration") for member in config.members] if merges(config) else [config.calibration]
+    ids = [part["id"] for part in packed if part]
+    return "+".join(dict.fromkeys(ids)) if len(ids) == len(packed) else None
+
+
+def fits(packed: Mapping[str, Any], at_work: Mapping[str, str]) -> bool:
+    """Whether a packed calibration was made with the identity at work."""
+    return all(packed["about"].get(key, value) == value for key, value in at_work.items())
+
+
+def stale(config: Any, members: Sequence[Any], at_work: Mapping[str, str]) -> list[str]:
+    """Warnings where a calibration was doubted, or made with another normaliser, other weights or another dtype.
+
+    Args:
+        config: The detector's.
+        members: Its members, see `members_mvh.Member`.
+        at_work: The detector's identity.
+    """
+    pairs = [(config.calibration, at_work)]
+    if merges(config):
+        pairs = [(member.config.calibration, identity(member.fingerprint, at_work["dtype"])) for member in members]
+    warnings = []
+    for packed, own in [(packed, own) for packed, own in pairs if packed is not None]:
+        about = packed["about"]
+        if own["dtype"] == "bfloat16" and keeps_verdicts(packed):
+            own = {key: value for key, value in own.items() if key != "dtype"}
+        if "doubt" in about:
+            warnings.append(f"When the detector was calibrated it was said: {about['doubt']}")
+        warnings += [
+            f"The calibration was made with {key} {about[key]!r} and the detector has {value!r}: its p-values may be off; "
+            "calibrate again."
+            for key, value in own.items()
+            if about.get(key, value) != value
+        ]
+    return list(dict.fromkeys(warnings))

@@ -1,0 +1,289 @@
+"""Scores of one document -> segment labels -> verdict; and many documents at once.
+
+`decide` is the whole decision: segment p-values, correction, document p-value, vote, and the reasons to abstain. Only
+the document p-value carries a finite-sample guarantee (ranks among whole human documents exchangeable with this one);
+segment p-values are valid for a random segment of a new document, and corrections over one document are empirical.
+`screen` is what a reader of many verdicts needs: which documents stay flagged when all are judged together, and how many
+innocent ones to expect among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .corrections_mvh import adjust, benjamini_hochberg, documents_needed, known
+from .pvalues_mvh import P_VALUES, conformal_p_values, false_alarm_interval, softmax_p_values, with_confidence
+from .references_mvh import POOLED, Calibration, Document
+from .statistics_mvh import STATISTICS, document_margin
+
+
+def vote_calibrated(rejected: np.ndarray, p_value: float | None, alpha: float) -> bool:
+    """Machine where the document p-value is at most alpha: false-alarm rate at most alpha on exchangeable documents."""
+    if p_value is None:
+        raise ValueError(
+            "vote='calibrated' needs a document calibration and this checkpoint carries none; run calibrate.py."
+        )
+    return p_value <= alpha
+
+
+def vote_majority(rejected: np.ndarray, p_value: float | None, alpha: float) -> bool:
+    """Machine where more segments are labelled machine than human (the article's rule)."""
+    return bool(rejected.sum() > len(rejected) - rejected.sum())
+
+
+def vote_any(rejected: np.ndarray, p_value: float | None, alpha: float) -> bool:
+    """Machine where at least one segment is labelled machine."""
+    return bool(rejected.any())
+
+
+VOTES: dict[str, Callable[[np.ndarray, float | None, float], bool]] = {
+    "calibrated": vote_calibrated,
+    "majority": vote_majority,
+    "any": vote_any,
+}
+
+
+SOFTMAX_WARNING = "Softmax p-values are the article's method and no valid p-values: no error rate follows from them."
+UNCALIBRATED_WARNING = "This checkpoint carries no calibration: no false-alarm rate is known for this verdict."
+
+
+def decide(
+    document: Document,
+    calibration: Calibration | None,
+    alpha: float,
+    correction: str,
+    vote: str,
+    p_values: str,
+    confidence: float | None = None,
+) -> dict[str, Any]:
+    """Everything that is decided about one document.
+
+    Args:
+        document: Its segments' margins (m,), their tokens and its script.
+        calibration: The checkpoint's, or None.
+        alpha: Level of the tests, in (0, 1).
+        correction: A key of CORRECTIONS.
+        vote: A key of VOTES.
+        p_values: "conformal" or "softmax", for the segments.
+        confidence: None for the marginal document p-value; 1 - delta for one whose realised false-alarm rate is at most
+            alpha with that confidence over the calibration draw.
+
+    Returns:
+        A dict of "label" (1 machine, 0 human, None uncertain), "margin", "p_value" (None without calibration),
+        "segment_p_values", "segment_adjusted", "rejected" (arrays of shape (m,)), "calibration" (what the p-values rest
+        on, None without) and "warnings".
+
+    Raises:
+        ValueError: If a margin is not finite, alpha is outside (0, 1), a choice is unknown, or a choice needs a
+            calibration that is not there.
+    """
+    margins = document.margins
+    if not np.isfinite(margins).all():
+        raise ValueError(
+            f"{int((~np.isfinite(margins)).sum())} of {len(margins)} segment scores are not finite numbers."
+        )
+    check_alpha(alpha)
+    warnings: list[str] = []
+    group = POOLED if calibration is None else calibration.group_of(document.script, document.tokens)
+
+    if known("p_values", p_values, P_VALUES) == "softmax":
+        p_segments = softmax_p_values(margins)
+        warnings.append(SOFTMAX_WARNING)
+        human_simes = None
+    elif calibration is None:
+        raise ValueError("p_values='conformal' needs a calibration and this checkpoint carries none; run calibrate.py.")
+    else:
+        p_segments = calibration.segment_p_values(document)
+        human_simes = calibration.simes[group]
+    adjusted = adjust(p_segments, correction, human_simes)
+    rejected = adjusted <= alpha
+
+    about, p_document, doubts = None, None, []
+    if calibration is None:
+        warnings.append(UNCALIBRATED_WARNING)
+    else:
+        p_document = document_p_value(document, calibration, group, confidence)
+        about = _rests_on(document, calibration, group, alpha, correction, confidence)
+        doubts = reasons_to_abstain(document, calibration, group, alpha, confidence)
+        warnings += rare_script(document, calibration)
+        if p_values == "conformal" and about["segment_documents"] < about["segment_documents_needed"]:
+            warnings.append(
+                f"One lone flagged segment among {len(margins)} cannot be found: at alpha {alpha} with correction "
+                f"'{correction}' that needs {about['segment_documents_needed']} calibration documents, and there are "
+                f"{about['segment_documents']}."
+            )
+    label: int | None = int(VOTES[known("vote", vote, VOTES)](rejected, p_document, alpha))
+    if calibration is not None and not label:
+        doubts += too_short_to_tell(document, calibration)
+    return {
+        "label": None if doubts and vote == "calibrated" else label,
+        "margin": document_margin(margins, document.core_tokens),
+        "p_value": p_document,
+        "segment_p_values": p_segments,
+        "segment_adjusted": adjusted,
+        "rejected": rejected,
+        "calibration": about,
+        "warnings": doubts + warnings,
+    }
+
+
+def document_p_value(
+    document: Document, calibration: Calibration, group: int, confidence: float | None = None
+) -> float:
+    """Rank of a document's statistic among the human calibration documents of its group: P(p <= a | human) <= a."""
+    rule, reference = STATISTICS[calibration.statistic], calibration.document[group]
+    statistic = rule(document.margins, document.core_tokens, calibration.segment_p_values(document))
+    # calibration scores travel as float32: the same rounding keeps a document that is itself among them a tie
+    p_value = conformal_p_values(
+        np.array([np.float32(statistic)], dtype=np.float64), reference.scores, reference.weights
+    )
+    if confidence is not None:
+        p_value = with_confidence(p_value, reference.documents, confidence)
+    return float(p_value[0])
+
+
+def reasons_to_abstain(
+    document: Document, calibration: Calibration, group: int, alpha: float, confidence: float | None = None
+) -> list[str]:
+    """Why no verdict on the whole document can be given; empty where one can."""
+    reasons = doubts_about(document, calibration)
+    n = calibration.document[group].documents
+    smallest = np.array([1.0 / (n + 1)])
+    if (smallest if confidence is None else with_confidence(smallest, n, confidence))[0] > alpha:
+        reasons.append(
+            f"No document can be flagged at alpha {alpha}"
+            + (f" with confidence {confidence}" if confidence is not None else "")
+            + f": the smallest p-value that {n} calibration documents allow is larger."
+        )
+    return reasons
+
+
+def doubts_about(document: Document, calibration: Calibration) -> list[str]:
+    """Where a document lies outside what was calibrated on: its script, too short, too long."""
+    reasons, tokens = [], document.tokens
+    if document.script not in calibration.scripts:
+        written = "has no letters" if document.script == "none" else f"is in {document.script} script"
+        reasons.append(
+            f"The text {written}, and the calibration saw only {', '.join(sorted(calibration.scripts))}: how often the "
+            "detector errs on it is not known."
+        )
+    if tokens < calibration.shortest_tokens:
+        reasons.append(
+            f"The text has {tokens} tokens, too short to tell: the shortest calibration document has "
+            f"{calibration.shortest_tokens}."
+        )
+    if tokens > calibration.longest_tokens:
+        reasons.append(
+            f"The document has {tokens} tokens and the longest calibration document {calibration.longest_tokens}: its "
+            "p-value says nothing about the whole; the segments and passages are still reported."
+        )
+    return reasons
+
+
+def too_short_to_tell(document: Document, calibration: Calibration) -> list[str]:
+    """Where "not flagged" says little of a document, because most of the texts of its length are not found."""
+    if document.tokens >= calibration.tellable_tokens:
+        return []
+    return [
+        f"The text has {document.tokens} tokens, too short to tell: below {calibration.tellable_tokens} the detector "
+        f"found fewer than half of the texts it looks for (measured at alpha {calibration.tellable_alpha}), so that it was "
+        "not flagged says little."
+    ]
+
+
+def rare_script(document: Document, calibration: Calibration) -> list[str]:
+    """Where a document is compared with human ones of all rare scripts together."""
+    rare = calibration.group_of(document.script, document.tokens) == POOLED and document.script in calibration.scripts
+    if not rare or len(calibration.scripts) < 2:
+        return []
+    return [
+        f"Only {calibration.scripts[document.script]} calibration documents are in {document.script} script: this "
+        "text is compared with those of all rare scripts together, and the rate for its own is not known."
+    ]
+
+
+def screen(
+    p_values: Sequence[float],
+    alpha: float = 0.05,
+    prevalence: float | None = None,
+    smallest: float | None = None,
+) -> dict[str, Any]:
+    """Judge many documents together: Benjamini-Hochberg across their p-values, and the innocent to expect.
+
+    Args:
+        p_values: Document p-values, shape (n,).
+        alpha: Level; one by one it is each human document's chance to be flagged, together the share of flagged
+            documents that are human (FDR, for documents independent of each other).
+        prevalence: Share of machine documents the reader believes in, in [0, 1].
+        smallest: The smallest p-value the detector can give: with few calibration documents it is so large that many
+            documents must reach it before any stays flagged together.
+
+    Returns:
+        "documents", "flagged_alone" and "flagged_together" (indices), "adjusted_p_values", "expected_false_alarms" (of
+        flagging one by one, if all documents were human), and with a prevalence "innocent_share": the share of the
+        documents flagged one by one that would be human, (1 - prevalence) n alpha / flagged, at most 1. With `smallest` also
+        "needed_together": how many documents must reach it before any stays flagged, and a "warning" where that silenced
+        all of them.
+
+    Raises:
+        ValueError: If a p-value, alpha or the prevalence is outside its range.
+    """
+    check_alpha(alpha)
+    values = np.asarray(p_values, dtype=np.float64)
+    if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"Document p-values must be a list of numbers in [0, 1], got {values[:5]} ...")
+    if prevalence is not None and not 0 <= prevalence <= 1:
+        raise ValueError(f"prevalence must lie in [0, 1], got {prevalence!r}.")
+    adjusted = benjamini_hochberg(values) if len(values) else values
+    alone = np.flatnonzero(values <= alpha)
+    report: dict[str, Any] = {
+        "documents": len(values),
+        "alpha": alpha,
+        "flagged_alone": alone.tolist(),
+        "flagged_together": np.flatnonzero(adjusted <= alpha).tolist(),
+        "adjusted_p_values": adjusted.tolist(),
+        "expected_false_alarms": len(values) * alpha,
+    }
+    if smallest is not None:
+        needed = max(1, int(np.ceil(len(values) * smallest / alpha - 1e-9)))
+        report["needed_together"] = needed
+        if needed > 1 and len(alone) and not report["flagged_together"]:
+            report["warning"] = (
+                f"Together none of {len(values)} documents can stay flagged unless {needed} reach {smallest:.4f}, the smallest "
+                "p-value that the calibration allows; calibrate on more documents."
+            )
+    if prevalence is not None:
+        innocent = (1 - prevalence) * len(values) * alpha
+        report |= {"prevalence": prevalence, "innocent_share": min(1.0, innocent / len(alone)) if len(alone) else None}
+    return report
+
+
+def check_alpha(alpha: float, name: str = "alpha") -> None:
+    """Raise a ValueError unless alpha (or another probability of that name) is a number between 0 and 1."""
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0.0 < alpha < 1.0:
+        raise ValueError(f"{name} must be a number between 0 and 1, got {alpha!r}.")
+
+
+def _rests_on(
+    document: Document, calibration: Calibration, group: int, alpha: float, correction: str, confidence: float | None
+) -> dict[str, Any]:
+    """What a verdict's p-values rest on: the group, its documents, and where its realised false-alarm rate lies."""
+    n = calibration.document[group].documents
+    level, smallest = alpha, 1.0 / (n + 1)
+    if confidence is not None:  # the level at which the marginal rule flags the same documents
+        level = int((with_confidence(np.arange(1, n + 1) / (n + 1), n, confidence) <= alpha).sum()) / (n + 1)
+        smallest = float(with_confidence(np.array([smallest]), n, confidence)[0])
+    needed = documents_needed(len(document.margins), alpha, correction, calibration.simes[group])
+    return {
+        "group": ("other scripts" if calibration.groups else "all")
+        if group == POOLED
+        else calibration.groups[group].name,
+        "documents": n,
+        "smallest_p_value": smallest,
+        "false_alarm_rate_90": list(false_alarm_interval(n, level)),
+        "segment_documents": calibration.segment_reference(document.script).documents,
+        "segment_documents_needed": needed,
+    }
