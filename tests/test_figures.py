@@ -236,7 +236,7 @@ DEFAULT = "the default level, or that of an example"
 FACTS = {
     "README.md": {
         "Python 3.11": "pyproject.toml", "about 50 words": "the shortest length that can be told, 48 tokens, in words",
-        "At alpha 0.05": DEFAULT, "at alpha 0.05": DEFAULT,
+        "At alpha 0.05": DEFAULT, "at alpha 0.05": DEFAULT, "less than 32 MB": "test_shipped weighs it",
     },
     "docs/another_task.md": {
         "0.2 slight": "Landis and Koch 1977", "0.4 fair": "Landis and Koch", "0.6 moderate": "Landis and Koch",

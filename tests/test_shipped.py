@@ -1,4 +1,4 @@
-"""The shipped detector, the demo and the README: what a newcomer meets first is there and true."""
+"""The shipped detectors, the demo and the README: what a newcomer meets first is there and true."""
 
 import json
 import re
@@ -15,6 +15,7 @@ from .conftest import make_text
 from .test_travel import run
 
 ROOT = Path(mvh.__file__).parent
+MOST_BYTES = {"mvh-mini-en": 48_000_000, "mvh-mini-multi": 32_000_000}
 SHIPPED = ROOT / "checkpoints" / "mvh-mini-en"
 
 
@@ -23,16 +24,19 @@ def detect():
     return pipeline("mvh-detect", model=str(SHIPPED), trust_remote_code=True)
 
 
-def test_it_is_small_complete_and_calibrated():
-    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 48_000_000
-    config = json.loads((SHIPPED / "config.json").read_text())
+@pytest.mark.parametrize("name", MOST_BYTES)
+def test_it_is_small_complete_and_calibrated(name):
+    folder = ROOT / "checkpoints" / name
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= MOST_BYTES[name]
+    config = json.loads((folder / "config.json").read_text())
     calibration = decode_calibration(config["calibration"])
-    assert calibration.segment_documents > 600 and calibration.documents > 600
-    measured = json.loads((ROOT / "results" / "mvh-mini-en.json").read_text())["score"]["detector"]["calibration"]
+    assert calibration.segment_documents > 300 and calibration.documents > 300
+    measured = json.loads((ROOT / "results" / f"{name}.json").read_text())["score"]["detector"]["calibration"]
     assert measured == config["calibration"]["id"], "the results were measured with another calibration"
-    card = (SHIPPED / "README.md").read_text()
+    card = (folder / "README.md").read_text()
     assert not re.search(r"\{\{|\{%|None|More [Ii]nformation [Nn]eeded", card)
-    for path in SHIPPED.glob("*_mvh.py"):
+    assert {path.name for path in folder.glob("*_mvh.py")} == {path.name for path in ROOT.glob("*_mvh.py")}
+    for path in folder.glob("*_mvh.py"):
         assert path.read_text() == (ROOT / path.name).read_text(), f"{path.name} is not the code of this commit"
 
 
@@ -43,6 +47,21 @@ detect = pipeline("mvh-detect", model={str(SHIPPED)!r}, trust_remote_code=True)
 print(detect("It was raining again and the bus was late, so we walked.")["label"])
 """
     assert run(code, tmp_path).split()[-1] in ("human", "machine", "uncertain")
+
+
+def test_the_other_one_goes_by_its_bare_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where no folder of that name lies
+    detect = mvh.load_detector("mvh-mini-multi")
+    for text in (
+        "Сегодня утром шёл дождь, автобус опоздал, и мы пошли пешком через весь город, мимо рынка и старой школы.",
+        "今天早上下雨，公共汽车晚点了，我们就走路穿过城市，经过市场和老学校，一路上说着家里的事。",
+    ):
+        result = detect(text * 3)
+        assert result["label"] in ("human", "machine", "uncertain") and result["segments"][-1]["end"] == 3 * len(text)
+        assert not [warning for warning in result["warnings"] if "calibrate again" in warning]
+    (tmp_path / "mvh-mini-multi").mkdir()  # a folder at hand is meant before a shipped one
+    with pytest.raises(ValueError, match="no checkpoint folder"):
+        mvh.load_detector("mvh-mini-multi")
 
 
 def test_its_calibration_is_its_own(detect):
@@ -84,8 +103,8 @@ def test_readme_prints_what_it_says(detect):
 
 
 def test_readme_figures_are_the_results():
-    """Every row of figures in the README stands, figure for figure, in one of the two results pages it names."""
-    pages = [(ROOT / "results" / f"{name}.md").read_text() for name in ("mvh-mini-en", "attacks")]
+    """Every row of figures in the README stands, figure for figure, in one of the results pages it names."""
+    pages = [(ROOT / "results" / f"{name}.md").read_text() for name in ("mvh-mini-en", "mvh-mini-multi", "attacks")]
     results = "\n".join(pages).splitlines()
     rows = [line for line in (ROOT / "README.md").read_text().splitlines() if re.match(r"\|.*\d\.\d{3}", line)]
     assert len(rows) > 10
