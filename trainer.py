@@ -120,10 +120,10 @@ class MvhTrainer(Trainer):
             out = Path(self.args.output_dir)
             shutil.rmtree(out / f"checkpoint-{self.state.global_step}", ignore_errors=True)
             free = shutil.disk_usage(out).free / 2**20
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:300]  # the former without paths
             raise OSError(
                 f"The checkpoint of step {self.state.global_step} cannot be written to {out}, where {free:,.0f} MB are "
-                f"free: {' '.join(str(error).split())[:300]}. Earlier checkpoints are whole; the same command goes on "
-                "from the last of them."
+                f"free: {reason}. Earlier checkpoints are whole; the same command goes on from the last of them."
             ) from error
         finally:
             self.args.save_total_limit = limit

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from transformers import AutoConfig, AutoModelForTextEncoding, PreTrainedTokeniz
 
 from .forked import Server
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: it would be inherited
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(min(2, os.cpu_count() or 1))
 
 HUMAN_WORDS = (
