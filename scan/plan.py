@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mvh.documents.tables import Row
+from mvh.placing import whole_file
 from mvh.scan.rows import (
     is_compressed,
     is_damage,
@@ -232,9 +233,8 @@ def _offsets(name: str, rows: range) -> list[int | None]:
 
 def write_plan(plan: Plan, folder: Path) -> None:
     """Write the plan, whole or not at all."""
-    part = folder / f".{PLAN}.part"
-    part.write_text(json.dumps(asdict(plan), ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(folder / PLAN)
+    with whole_file(folder / PLAN, "utf-8") as file:
+        file.write(json.dumps(asdict(plan), ensure_ascii=False) + "\n")
 
 
 def read_plan(folder: Path) -> Plan | None:
