@@ -51,7 +51,7 @@ def children(pid):
 
 
 def finished(folder):
-    return sorted(path.name for path in (folder / "out" / "scored").glob("0*"))
+    return sorted(path.name for path in (folder / "out" / "scored").glob("0*.jsonl.gz"))
 
 
 def wait_for(condition, what, seconds=240):
