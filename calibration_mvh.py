@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from .corrections_mvh import known, simes
+from .languages_mvh import NAMES
 from .pvalues_mvh import conformal_p_values
 from .references_mvh import (
     MIN_GROUP_DOCUMENTS,
@@ -85,6 +86,7 @@ def encode_calibration(
     everyone = [*segment_documents, *document_documents]
     scripts = Counter(document.script for document in everyone)
     names = sorted(scripts)
+    languages = Counter(document.language for document in everyone if document.language)
     kept = _thin([document.margins for document in segment_documents], room)
     scores = np.concatenate(kept or [np.empty(0)])
     owner = np.repeat(np.arange(len(kept)), [len(margins) for margins in kept])
@@ -109,6 +111,7 @@ def encode_calibration(
         "version": VERSION,
         "groups": [{"script": group.script, "low": group.low, "high": group.high} for group in groups],
         "scripts": {name: scripts[name] for name in names},
+        "languages": {name: languages[name] for name in sorted(languages)},
         "segment": segment,
         "document": {
             "statistic": statistic,
@@ -172,6 +175,7 @@ def decode_calibration(packed: Mapping[str, Any]) -> Calibration:
             tellable_alpha=_level(whole["tellable_alpha"]),
             shortest_tokens=shortest,
             longest_tokens=_whole(whole["longest_tokens"], "longest_tokens", shortest),
+            languages=_languages(packed.get("languages", {})),  # calibrations once had none
         )
     except (KeyError, TypeError, AttributeError, binascii.Error) as error:
         raise ValueError(f"The calibration in the config is damaged: {type(error).__name__} {error}.") from error
@@ -195,6 +199,11 @@ def _thin(margins: list[np.ndarray], room: int) -> list[np.ndarray]:
         most -= 1
     generator = np.random.default_rng(0)
     return [part if len(part) <= most else generator.choice(part, most, replace=False) for part in margins]
+
+
+def _languages(counts: Mapping[str, Any]) -> dict[str, int]:
+    """Documents of each language."""
+    return {known("language", name, NAMES): _whole(count, f"documents in {name}", 1) for name, count in counts.items()}
 
 
 def _segment_references(part: Mapping[str, Any], scripts: Sequence[str]) -> dict[str, Reference]:

@@ -24,8 +24,10 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from mvh.calibration_mvh import decode_calibration
 from mvh.identity_mvh import calibration_id, merges
+from mvh.languages_mvh import NAMES
 from mvh.pvalues_mvh import false_alarm_interval
 from mvh.references_mvh import POOLED
+from mvh.voting_mvh import spoken_languages
 
 TEMPLATE = Path(__file__).resolve().parent / "model_card.md"
 REQUIREMENTS = ("torch", "transformers", "safetensors", "numpy", "scipy")
@@ -164,6 +166,7 @@ def calibration_facts(packed: dict[str, Any], alpha: float) -> dict[str, Any]:
         "shortest_tokens": calibration.shortest_tokens,
         "longest_tokens": calibration.longest_tokens,
         "scripts": ", ".join(sorted(calibration.scripts)),
+        "languages": ", ".join(NAMES[name] for name in spoken_languages(calibration)),
         "groups": [(name, n, *false_alarm_interval(n, alpha)) for name, n in rows],
     }
 

@@ -26,11 +26,13 @@ class Document:
         margins: Logit margins of its m segments, shape (m,).
         core_tokens: Tokens of each core, shape (m,).
         script: What `scripts_mvh.dominant_script` says.
+        language: What `languages_mvh.dominant_language` says, "" where it cannot tell.
     """
 
     margins: np.ndarray
     core_tokens: np.ndarray
     script: str
+    language: str = ""
 
     @property
     def tokens(self) -> int:
@@ -86,6 +88,7 @@ class Calibration:
         tellable_alpha: The level at which that length was measured.
         shortest_tokens: Tokens of the shortest document calibrated on, over both sides.
         longest_tokens: The longest document of the document side.
+        languages: Documents of each language that could be told, over both sides; empty where nobody looked.
     """
 
     segment: dict[str, Reference]
@@ -100,6 +103,7 @@ class Calibration:
     tellable_alpha: float
     shortest_tokens: int
     longest_tokens: int
+    languages: dict[str, int]
 
     def group_of(self, script: str, tokens: int) -> int:
         """Index of the group of a document, or POOLED."""

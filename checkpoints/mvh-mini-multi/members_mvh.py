@@ -16,6 +16,7 @@ import numpy as np
 from .calibration_mvh import decode_calibration
 from .features_mvh import compute_features, reads_document_type
 from .inputs_mvh import check_text
+from .languages_mvh import dominant_language
 from .normalization_mvh import STEPS
 from .readings_mvh import Reading
 from .references_mvh import Calibration, Document
@@ -117,7 +118,8 @@ def segment_inputs(member: Member, index: int, text: Any, document_type: str | N
         ValueError: If it is blank or nothing readable is left of it.
     """
     config = member.config
-    segments, script = segments_of(member, text), dominant_script(text)
+    segments = segments_of(member, text)
+    script, language = dominant_script(text), dominant_language(text)
     for segment in segments:
         ids = np.array([segment.input_ids], dtype=np.int64)  # (1, T)
         item: dict[str, Any] = {
@@ -130,6 +132,7 @@ def segment_inputs(member: Member, index: int, text: Any, document_type: str | N
             "core_ids": ids[0, segment.core_start : segment.core_start + segment.core_tokens],  # (core_tokens,)
             "block_starts": segment.block_starts,
             "script": script,
+            "language": language,
         }
         if config.feature_names:
             features = compute_features(segment.text, config.feature_names, config.feature_data, document_type)  # (F,)
@@ -155,6 +158,7 @@ def readings_of(outputs: Sequence[dict[str, Any]]) -> list[Reading]:
             margins=np.array([float(output["margins"]) for output in mine]),  # (m,)
             core_tokens=np.array([output["core_tokens"] for output in mine]),  # (m,)
             script=mine[0]["script"],
+            language=mine[0]["language"],
         )
         readings.append(Reading(document, np.array([(output["start"], output["end"]) for output in mine])))
     return readings

@@ -15,9 +15,12 @@ from typing import Any
 import numpy as np
 
 from .corrections_mvh import adjust, benjamini_hochberg, documents_needed, known
+from .languages_mvh import NAMES
 from .pvalues_mvh import P_VALUES, conformal_p_values, false_alarm_interval, softmax_p_values, with_confidence
 from .references_mvh import POOLED, Calibration, Document
 from .statistics_mvh import STATISTICS, document_margin
+
+LEAST_OF_A_LANGUAGE = 5  # calibration documents; fewer are strays among those of other languages
 
 
 def vote_calibrated(rejected: np.ndarray, p_value: float | None, alpha: float) -> bool:
@@ -162,13 +165,19 @@ def reasons_to_abstain(
 
 
 def doubts_about(document: Document, calibration: Calibration) -> list[str]:
-    """Where a document lies outside what was calibrated on: its script, too short, too long."""
+    """Where a document lies outside what was calibrated on: its script, its language, too short, too long."""
     reasons, tokens = [], document.tokens
     if document.script not in calibration.scripts:
         written = "has no letters" if document.script == "none" else f"is in {document.script} script"
         reasons.append(
             f"The text {written}, and the calibration saw only {', '.join(sorted(calibration.scripts))}: how often the "
             "detector errs on it is not known."
+        )
+    spoken = spoken_languages(calibration)
+    if document.language and spoken and document.language not in spoken:
+        reasons.append(
+            f"The text is in {NAMES[document.language]}, and the calibration saw only "
+            f"{', '.join(NAMES[name] for name in spoken)}: how often the detector errs on it is not known."
         )
     if tokens < calibration.shortest_tokens:
         reasons.append(
@@ -181,6 +190,11 @@ def doubts_about(document: Document, calibration: Calibration) -> list[str]:
             "p-value says nothing about the whole; the segments and passages are still reported."
         )
     return reasons
+
+
+def spoken_languages(calibration: Calibration) -> list[str]:
+    """The languages a calibration speaks for; none where nobody looked, and then every language is judged."""
+    return [name for name, count in calibration.languages.items() if count >= LEAST_OF_A_LANGUAGE]
 
 
 def too_short_to_tell(document: Document, calibration: Calibration) -> list[str]:

@@ -1,0 +1,89 @@
+"""The language a text is written in, by its function words: a calibration speaks only for languages it has seen.
+
+Known are the languages of `wordlists_mvh`, and more that are here so that none of them is taken for a listed one: lists of
+their commonest function words, written for this project. The language whose words are the largest share of a text's
+words is the text's. A script of one language needs no list: `scripts_mvh` tells it apart.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from .wordlists_mvh import LISTS, SCRIPTS, WORD, script_of
+
+NAMES = {
+    "ar": "Arabic", "bg": "Bulgarian", "cs": "Czech", "da": "Danish or Norwegian", "de": "German", "en": "English",
+    "es": "Spanish", "fa": "Persian", "fi": "Finnish", "fr": "French", "hu": "Hungarian", "id": "Indonesian",
+    "it": "Italian", "nl": "Dutch", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian",
+    "sr": "Serbian", "sv": "Swedish", "tr": "Turkish", "uk": "Ukrainian", "ur": "Urdu", "vi": "Vietnamese", "zh": "Chinese",
+}  # fmt: skip
+OTHERS: dict[str, dict[str, str]] = {  # script -> language -> words
+    "latin": {
+        "cs": "a je se na v že to s z do o i jako by ale jsem jsou být k za po ve pro si které který která jeho bylo "
+        "byl byla tak nebo při od už jen ze také což až své není více může mezi podle před své této tento",
+        "da": "og i at er en et den det til af på som med for ikke der var de han har jeg fra ved om hun men sig så "
+        "skal kan vi ble blev også eller være ham hans efter etter over når hvor havde hadde man noe noget bare "
+        "mot denne dette",
+        "fi": "ja on ei se että hän oli mutta ovat joka kun myös niin kuin tai olla mitä ole hänen sen sitä tämä jos "
+        "minä vain jo hyvin sekä vielä mukaan jotka josta siitä tämän kanssa ennen jälkeen sitten",
+        "hu": "a az és hogy nem is egy ez azt meg de csak mint volt van már még ha vagy el ki aki ami után amely mert "
+        "minden majd lehet lesz nagyon így azért ezt között kell sem pedig be fel ott itt",
+        "it": "di e che il la un una per non è in con sono si da come le i del della dei delle al alla nel nella ma più "
+        "lo gli se anche ha ho questo questa era essere dal dalla sul sulla loro suo sua tra fra molto quando "
+        "perché cui degli agli",
+        "nl": "de het een en van in is dat op te zijn met voor niet aan er om ook als maar door bij uit naar worden "
+        "wordt werd hij ze zij was nog wel dan deze dit over tot je ik heeft hebben had kan zou meer geen hun",
+        "pl": "i w na z się do nie to że jest o jak za po od przez dla są był była było czy ale co tak oraz który która "
+        "które przy już tylko ich jego jej może być ten ta ze pod nad między także lub ponieważ",
+        "pt": "de a o que e do da em um uma para com não os as no na por mais dos como mas foi ao ele das tem à seu sua "
+        "ou ser são está já também só pelo pela até isso ela entre era depois sem mesmo aos seus nos nas você "
+        "muito há",
+        "ro": "și de în la cu a o un pe că nu este din care pentru se mai ca au fost sunt sau dar al ale ei lui este "
+        "prin după dintre această acest aceste între fi cele cel cea unei unui foarte când lor",
+        "sr": "i je u na se da su za od sa koji koja koje ne kao ali bi iz o što ili do po će ima bio bila biti samo "
+        "kada nije sve ovaj ova ovo njegov može već",
+        "sv": "och i att det är en ett som på av för med den till inte har om de var jag han från vi så men ut kan man "
+        "hon sig när också eller efter vid hade blev där än mycket bara mot denna detta ska skulle",
+        "tr": "ve bir bu da de için ile çok daha olarak gibi ne en olan kadar ama sonra her o ise ya ki mi var yok "
+        "değil şey oldu olduğu olduğunu göre tarafından ben sen biz siz onlar ancak veya içinde",
+    },
+    "cyrillic": {
+        "sr": "и је у на се да су за од са који која које не као али би из о што или до по ће има био била бити само "
+        "када није све овај ова ово његов може већ",
+        "uk": "і в на що не з та у до як це за є він від про але для було був була вони який яка які також або його її "
+        "ми ви може через після при тому якщо ще вже між того цього",
+    },
+    "arabic": {
+        "fa": "و در به از که این را با است برای آن یک خود تا بر هم نیز یا می های شد بود شده او اما باید اگر دیگر پس هر "
+        "چه ما شما آنها کند کرد دارد وی بین روی",
+    },
+}  # fmt: skip
+LEAST_WORDS = 30  # fewer say nothing about the language
+MIN_SHARE = 0.15  # of function words among the words
+LEAST_DIFFERENT = 5  # function words: the y of a formula is no Spanish
+BLOCKS, BLOCK = 5, 4_000  # what is looked at of a long text: so many blocks of so many characters, evenly spaced
+
+WORDS = {
+    script: {name: frozenset(LISTS[name]["function"].split()) for name in listed}
+    | {name: frozenset(words.split()) for name, words in OTHERS.get(script, {}).items()}
+    for script, (_, listed) in SCRIPTS.items()
+}
+
+
+def dominant_language(text: str) -> str:
+    """The language of a text as a key of NAMES, or "" where too few words are its function words to tell.
+
+    Args:
+        text: A text of any length; of a long one BLOCKS blocks are looked at, so the time does not grow with the document.
+    """
+    if len(text) > BLOCKS * BLOCK:
+        step = (len(text) - BLOCK) // (BLOCKS - 1)
+        text = " ".join(text[start : start + BLOCK] for start in range(0, BLOCKS * step, step))
+    counts = Counter(WORD.findall(text.lower()))
+    total, script = sum(counts.values()), script_of(text)
+    if total < LEAST_WORDS or script is None:
+        return ""
+    found = {name: [counts[word] for word in words if word in counts] for name, words in WORDS[script].items()}
+    best = max(found, key=lambda name: sum(found[name]))
+    clear = sum(found[best]) >= MIN_SHARE * total and len(found[best]) >= LEAST_DIFFERENT
+    return best if clear else ""
