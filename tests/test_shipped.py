@@ -12,6 +12,7 @@ from mvh.calibration_mvh import decode_calibration
 from mvh.cli import demo
 
 from .conftest import make_text
+from .test_languages import TEXTS
 from .test_travel import run
 
 ROOT = Path(mvh.__file__).parent
@@ -62,6 +63,16 @@ def test_the_other_one_goes_by_its_bare_name(tmp_path, monkeypatch):
     (tmp_path / "mvh-mini-multi").mkdir()  # a folder at hand is meant before a shipped one
     with pytest.raises(ValueError, match="no checkpoint folder"):
         mvh.load_detector("mvh-mini-multi")
+
+
+def test_a_language_it_was_not_calibrated_on_is_no_verdict(detect):
+    def doubts(one, language):
+        return [said for said in one(TEXTS[language])["warnings"] if "the calibration saw only" in said]
+
+    many = mvh.load_detector("mvh-mini-multi")
+    assert doubts(detect, "de") and doubts(detect, "it") and doubts(many, "it")
+    assert not doubts(detect, "en") and not doubts(many, "en") and not doubts(many, "de")
+    assert detect(TEXTS["it"])["label"] == "uncertain"
 
 
 def test_its_calibration_is_its_own(detect):
