@@ -34,6 +34,7 @@ from mvh.benchmarks.samples import document, everyday, mixed, read_sentences
 from mvh.benchmarks.work import useful_work, work_per_length
 from mvh.configuration_mvh import MvhConfig
 from mvh.experiments.decision_page import table
+from mvh.languages_mvh import dominant_language
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.opening import first_line, open_folder
 from mvh.pipeline_mvh import MvhDetectPipeline
@@ -80,7 +81,8 @@ def label_of(detect: MvhDetectPipeline, text: str, margins: np.ndarray) -> int |
     counts = np.full(len(margins), config.core_tokens)  # (m,)
     counts[-1] = np.clip(tokens - counts[:-1].sum(), 1, config.core_tokens)
     settings = settings_of(config, detect.calibration_id is not None, {})
-    return decide(Document(margins, counts, dominant_script(text)), detect.calibration, **settings)["label"]
+    document = Document(margins, counts, dominant_script(text), dominant_language(text))
+    return decide(document, detect.calibration, **settings)["label"]
 
 
 def mvh_margins(detect: MvhDetectPipeline, texts: Sequence[str], precision: str) -> list[np.ndarray]:

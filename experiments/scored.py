@@ -15,7 +15,7 @@ from mvh.calibration_mvh import Document
 from mvh.placing import whole_file
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Scored(Document):
     """A scored document with its label, 0 human or 1 machine, and its source."""
 
@@ -40,16 +40,17 @@ def scored_rows(checkpoint: str, cache: Path, name: str, rows: Callable[[], Iter
                 raise ValueError(f"{name}, {row['id']}: {result}") from result
             document = result[0]
             lists = {"margins": document.margins.tolist(), "core_tokens": document.core_tokens.tolist()}
-            about = {"id": row["id"], "label": row["label"], "source": row["source"], "script": document.script}
-            lines.append(json.dumps({**about, **lists}))
+            kind = {"script": document.script, "language": document.language}
+            lines.append(json.dumps({key: row[key] for key in ("id", "label", "source")} | kind | lists))
         cache.mkdir(parents=True, exist_ok=True)
         with whole_file(file, "utf-8") as kept:
             kept.write("\n".join(lines) + "\n")
     documents = []
     for line in file.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
-        scores = np.array(row["margins"]), np.array(row["core_tokens"])
-        documents.append(Scored(*scores, row["script"], row["label"], family(row["source"])))
+        scores = {name: np.array(row[name]) for name in ("margins", "core_tokens")}
+        kind = {"script": row["script"], "language": row.get("language", "")}  # files once had none
+        documents.append(Scored(**scores, **kind, label=row["label"], source=family(row["source"])))
     return documents
 
 

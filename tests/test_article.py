@@ -21,7 +21,7 @@ TABLES = ["table1", "table2", "table3", "table4", "table5", "augmentation", "bac
 
 
 def scored(margins: list[float], label: int) -> Scored:
-    return Scored(np.array(margins), np.full(len(margins), 256), "latin", label, "test")
+    return Scored(np.array(margins), np.full(len(margins), 256), "latin", label=label, source="test")
 
 
 @pytest.fixture(scope="module")
