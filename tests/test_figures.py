@@ -33,6 +33,7 @@ from mvh.experiments import (
     writers,
 )
 from mvh.identity_mvh import AGREEMENT
+from mvh.languages_mvh import LEAST_WORDS
 from mvh.metrics import false_positive_interval
 from mvh.pvalues_mvh import false_alarm_interval, with_confidence
 from mvh.scan.plan import MOST_OF_COMPRESSED, SHARD_ROWS
@@ -145,6 +146,7 @@ def verdict_claims():
         f"With 200 texts and 10 false alarms the rate is 10 / 200 = {10 / 200:.2f}, and the 95 % Clopper-Pearson interval "
         f"runs from {low:.3f} to {high:.3f}.",
         f"Fewer than {calibrate.LEAST} are refused",
+        f"and a text of fewer than {LEAST_WORDS} words, is judged as any other.",
         f"With 200, the first row of the table above (n = {calibrate.LEAST // 2}) applies.",
     ]
 
