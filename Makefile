@@ -62,6 +62,7 @@ MULTI_SHIPPED = checkpoints/mvh-mini-multi
 figures-multi: $(READY) ## measure the detector for eleven languages beside the baselines
 	$(BIN)/python -m mvh.baselines --train $(M4)/multilingual_train.jsonl --test $(M4)/multilingual_dev.jsonl --out results/baselines_multi.json
 	$(BIN)/python -m mvh.score $(MULTI_SHIPPED) --data $(M4)/multilingual_dev.jsonl --data $(M4)/long_human_ru.jsonl --precision float32 --out $(RUNS)/score-multi
+	$(BIN)/python -m mvh.benchmarks.parity --model $(MULTI_SHIPPED) --texts $(M4)/multilingual_dev.jsonl --limit 1000 --keep --out results/speed_parity_multi.json
 	$(BIN)/python -m mvh.experiments.shipped $(MULTI_SHIPPED) --score $(RUNS)/score-multi/metrics.json --baselines results/baselines_multi.json --words recipes/mvh-mini-multi.words.json $(patsubst %,--training %,$(wildcard $(MULTI)/training.json))
 
 CHECKPOINT ?= checkpoints/mvh-mini-en

@@ -65,7 +65,7 @@ MADE_BY = {
 }  # fmt: skip
 SPEED = {
     "speed_detect": detect, "speed_detect_mdeberta": detect, "speed_growth": growth, "speed_latency": latency,
-    "speed_memory": memory, "speed_parity": parity, "speed_scan": scan, "speed_train": train,
+    "speed_memory": memory, "speed_parity": parity, "speed_parity_multi": parity, "speed_scan": scan, "speed_train": train,
     "speed_train_steps": steps,
 }  # fmt: skip
 MADE_BY |= {name: partial(lambda room, report: "\n".join(room.page(report)), room) for name, room in SPEED.items()}
