@@ -6,7 +6,7 @@ READY = $(VENV)/.ready
 DATA ?= ../shared/data
 RUNS ?= runs
 
-.PHONY: demo test lint check fix slow train-mini train-multi figures-mini figures-multi attacks decision features toxic tables space lowest load help
+.PHONY: demo test lint check fix slow train-mini train-multi figures-mini figures-multi languages attacks decision features toxic tables space lowest load help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/'
@@ -64,6 +64,9 @@ figures-multi: $(READY) ## measure the detector for eleven languages beside the 
 	$(BIN)/python -m mvh.score $(MULTI_SHIPPED) --data $(M4)/multilingual_dev.jsonl --data $(M4)/long_human_ru.jsonl --precision float32 --out $(RUNS)/score-multi
 	$(BIN)/python -m mvh.benchmarks.parity --model $(MULTI_SHIPPED) --texts $(M4)/multilingual_dev.jsonl --limit 1000 --keep --out results/speed_parity_multi.json
 	$(BIN)/python -m mvh.experiments.shipped $(MULTI_SHIPPED) --score $(RUNS)/score-multi/metrics.json --baselines results/baselines_multi.json --words recipes/mvh-mini-multi.words.json $(patsubst %,--training %,$(wildcard $(MULTI)/training.json))
+
+languages: $(READY) ## the recipe for eleven languages in five folds: over an hour on two cores
+	$(BIN)/python -m mvh.experiments.generalisation --tasks languages --multilingual-train $(M4)/multilingual_train.jsonl --multilingual-dev $(M4)/multilingual_dev.jsonl --recipes recipes/mvh-mini-multi.yaml --backbone $(RUNS)/small-backbone --tested 0 --work $(RUNS)/generalisation --out results/generalisation_languages.json
 
 CHECKPOINT ?= checkpoints/mvh-mini-en
 TRAINING ?= $(wildcard $(MINI)/training.json)

@@ -27,6 +27,7 @@ from mvh.experiments import (
     corrections,
     decision_page,
     features,
+    generalisation_page,
     spans,
     splices,
     toxic_page,
@@ -61,6 +62,7 @@ MADE_BY = {
     **dict.fromkeys(("table1", "table2", "table3", "table4", "table5", "augmentation", "few_texts"), article_page.markdown),
     "corrections": corrections.markdown, "decision": decision_page.page,
     "features": features.page, "features_multilingual": features.page, "spans": spans.markdown, "edges": splices.markdown,
+    "generalisation_languages": generalisation_page.markdown,
     "toxic": toxic_page.markdown, "attacks": attacks.page, "writers": writers.page,
 }  # fmt: skip
 SPEED = {
@@ -239,6 +241,7 @@ FACTS = {
     "README.md": {
         "Python 3.11": "pyproject.toml", "about 50 words": "the shortest length that can be told, 48 tokens, in words",
         "At alpha 0.05": DEFAULT, "at alpha 0.05": DEFAULT, "less than 32 MB": "test_shipped weighs it",
+        "about 3,000 segments": "the page's command: its default",
     },
     "docs/another_task.md": {
         "0.2 slight": "Landis and Koch 1977", "0.4 fair": "Landis and Koch", "0.6 moderate": "Landis and Koch",
