@@ -148,7 +148,7 @@ def test_every_row_comes_back_in_order_and_counts_add_up(scanned):
     assert all(row["mvh_label"] is None for row in rows if row["mvh_error"])
     assert {row["mvh_label"] for row in rows if row["mvh_error"] is None} <= {"human", "machine", "uncertain"}
     assert any(row["mvh_passages"] for row in rows)
-    assert not list(scanned.glob("**/*.unfinished-*"))
+    assert not list(scanned.glob("**/*.part")) and not list(scanned.glob("**/*.unfinished-*"))
 
 
 def test_what_is_kept_is_what_the_detector_keeps_together(scanned):

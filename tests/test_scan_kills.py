@@ -119,7 +119,7 @@ def test_a_kill_loses_and_repeats_nothing(unbroken, detector, tmp_path, victim):
     for name, when in before.items():
         if int(name[:5]) in completed:
             assert (tmp_path / "out" / "scored" / name).stat().st_mtime_ns == when, f"{name} was scored again"
-    assert not list(tmp_path.glob("out/**/*.unfinished-*"))
+    assert not list(tmp_path.glob("out/**/*.part")) and not list(tmp_path.glob("out/**/*.unfinished-*"))
 
 
 SBATCH = """#!{python}
