@@ -33,6 +33,7 @@ from mvh.merging_mvh import MERGERS
 from mvh.normalization_mvh import normalize
 from mvh.recipe import parse_recipe
 from mvh.seen import refuse_seen
+from mvh.vocabulary_transfer import transfer
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 TEST_DOCUMENTS = 1000
@@ -48,7 +49,11 @@ BACKBONES: dict[str, str | int | None] = {
     "minilm_l6": "sentence-transformers/all-MiniLM-L6-v2",
     "scratch": None,
     "scratch_30k": 30_000,
+    "minilm_l6_30k": 30_000,
 }
+DONORS = {
+    "minilm_l6_30k": "minilm_l6"
+}  # one made here under whose word pieces another's layers go, instead of random ones
 
 
 @dataclass(frozen=True)
@@ -135,7 +140,10 @@ def run_folder(training: Training, job: Job) -> Path:
 
 
 def backbone_of(training: Training, job: Job) -> str:
-    """Name or folder of the backbone's weights; one without weights is made from the texts of role "train"."""
+    """Name or folder of the backbone's weights; one without weights is made from the texts of role "train".
+
+    Where layers of a donor go under its word pieces, `job.weights` are the donor's.
+    """
     made = BACKBONES[job.backbone]
     if isinstance(made, str):
         return job.weights or made
@@ -143,12 +151,16 @@ def backbone_of(training: Training, job: Job) -> str:
     if not folder.exists():
         texts = [row["text"] for name in training.data for row in training_role(job.files[name][0], job.seed)]
         drawn = np.random.default_rng(job.seed).permutation(len(texts))[: 4000 if not job.quick else 50]
-        sizes: dict[str, int] = QUICK_SIZES if job.quick else {}
-        part = folder.with_name(folder.name + ".part")
-        small_backbone(
-            (texts[index] for index in drawn), part, job.seed, made or VOCABULARY, positions=POSITIONS, **sizes
-        )
-        part.rename(folder)
+        sample = [texts[index] for index in drawn]
+        if donor := DONORS.get(job.backbone):
+            layers = 1 if job.quick else None
+            normalized = [normalize(text).text for text in sample]
+            transfer(job.weights or str(BACKBONES[donor]), normalized, folder, made or VOCABULARY, layers, job.seed)
+        else:
+            sizes: dict[str, int] = QUICK_SIZES if job.quick else {}
+            part = folder.with_name(folder.name + ".part")
+            small_backbone(sample, part, job.seed, made or VOCABULARY, positions=POSITIONS, **sizes)
+            part.rename(folder)
     return str(folder)
 
 

@@ -2,12 +2,14 @@
 
 A table is an `Experiment`. `main` runs the rows that can be run, for several seeds: each draws its own sample and its own
 head. Every finished run is a small file in `--work`: the same command again goes on after it, and the page shows the runs of
-every backbone that are there. Words after `--` go to train.py.
+every backbone that are there. Runs that a table beside `--out` already shows are not made again either, so a fresh clone
+goes on from the committed tables. Words after `--` go to train.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import shlex
 import sys
@@ -47,7 +49,7 @@ def signed(row: Row, job: Job) -> str:
     files = [_sha256(path) for name in sorted(files_of(row)) for path in job.files[name]]
     recipe = (RECIPES / f"{row.training.recipe}.yaml").read_text(encoding="utf-8")
     made_of = [str(BACKBONES[job.backbone]), _identity(job.weights) if job.weights else ""]
-    asked = [repr(row.training), repr(job.options), *job.decisions, str(job.quick), row.kind]
+    asked = [repr(row.training), repr(job.options), *job.decisions, str(job.quick), row.kind, *row.members]
     return signature([*files, recipe, *made_of, *asked])
 
 
@@ -62,6 +64,17 @@ def run_file(row: Row, job: Job) -> Path:
     made_of = "+".join(row.members) or job.backbone
     kind = row.kind.replace(":", "_")
     return job.work / "runs" / f"{kind}-{row.training.name()}-{row.test}-{made_of}-{job.seed}-{asked}.json"
+
+
+def shown_runs(folder: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """The runs that the tables in a folder show, by signature, backbone and seed."""
+    found = {}
+    for file in sorted(folder.glob("*.json")):
+        table = json.loads(file.read_text(encoding="utf-8"))
+        for row in table.get("rows", []) if "experiment" in table else []:
+            for run in (run for runs in row.get("runs", {}).values() for run in runs):
+                found[run["signature"], run["backbone"], run["seed"]] = run
+    return found
 
 
 def wanted(row: Row, args: argparse.Namespace) -> bool:
@@ -133,7 +146,7 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> dict[str,
         files["multilingual"] = tuple(args.multilingual)
     work = args.work / "quick" if args.quick else args.work
     given = Job(files, work, 0, args.backbone, args.weights, tuple(extra), experiment.decisions, args.quick)
-    rows = []
+    rows, shown = [], shown_runs(args.out.parent)
     for row in experiment.rows:
         runs = []
         for backbone in [args.backbone, *(name for name in BACKBONES if name != args.backbone)]:
@@ -142,7 +155,8 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> dict[str,
                 job = replace(given, backbone=backbone, seed=seed, weights=weights)
                 if not files_of(row) <= set(files) or row.backbone not in (None, backbone):
                     continue
-                made = kept_run(run_file(row, job), signed(row, job))
+                asked = signed(row, job)
+                made = kept_run(run_file(row, job), asked) or shown.get((asked, backbone, seed))
                 if made is None and backbone == args.backbone and wanted(row, args):
                     made = run(row, job)
                 runs += [made] if made else []

@@ -2,9 +2,11 @@
 
 import importlib
 import json
+import shutil
 
 import numpy as np
 import pytest
+from transformers import AutoConfig
 
 from mvh.experiments import article, article_table
 from mvh.experiments.article import Row, Training
@@ -13,6 +15,7 @@ from mvh.experiments.article_page import markdown
 from mvh.experiments.article_table import Experiment
 from mvh.experiments.kept_runs import keep_run, kept_run
 from mvh.experiments.scored import Scored
+from mvh.experiments.small_backbone import small_backbone
 from mvh.recipe import parse_recipe
 from tests.conftest import make_rows, write_jsonl
 
@@ -108,6 +111,18 @@ def test_a_table_runs_goes_on_where_it_was_and_says_what_did_not_run(files, tmp_
     monkeypatch.setattr(article_table, "run", lambda *args: pytest.fail("a finished run was run again"))
     again = article_table.main(table, options)
     assert again["rows"] == result["rows"]
+    shutil.rmtree(tmp_path / "work")  # a fresh clone has the page alone
+    assert article_table.main(table, options)["rows"] == result["rows"]
+
+
+def test_a_backbone_of_own_word_pieces_may_stand_on_layers_of_another(files, tmp_path):
+    donor = small_backbone(["Words of the donor."] * 3, tmp_path / "donor", 0, 60, hidden_size=16)
+    job = article.Job({"english": tuple(files["english"])}, tmp_path, 0, "minilm_l6_30k", str(donor), (), (), True)
+    made = article.backbone_of(Training(("english",), 1000), job)
+    config = AutoConfig.from_pretrained(made)
+    assert (config.num_hidden_layers, config.hidden_size) == (1, 16)
+    assert config.vocab_size > AutoConfig.from_pretrained(donor).vocab_size
+    assert article.backbone_of(Training(("english",), 1000), job) == made
 
 
 def test_a_mean_over_seeds_has_its_spread_and_an_unrun_row_its_command():
