@@ -7,6 +7,7 @@ today's code.
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ MODELS: dict[str, type[PreTrainedModel]] = {
     "mvh": MvhForSequenceClassification,
     "mvh-ensemble": MvhEnsembleForSequenceClassification,
 }
+UNLOADABLE = "with any of the following classes"  # transformers' words, followed by the traceback of each class
+MET = re.compile(r"\w+(?:Error|Exception): (.+)")
 FROM_HUB = ("revision", "token", "cache_dir")  # options of a pipeline that say which config.json is meant
 
 
@@ -84,8 +87,13 @@ def refuse_other(name: str, where: dict[str, Any]) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, without what follows: advice, and other errors with their tracebacks."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """What an error says, without what follows: advice, and other errors with their tracebacks.
+
+    Where transformers says that no class could load a model, the error that the last class met is what there is to say.
+    """
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    met = [found[1] for line in lines[1:] if (found := MET.match(line))] if UNLOADABLE in lines[0] else []
+    return met[-1] if met else lines[0]
 
 
 def read_json(folder: Path) -> Any:

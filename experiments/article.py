@@ -38,7 +38,7 @@ from mvh.vocabulary_transfer import transfer
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 TEST_DOCUMENTS = 1000
 POSITIONS = 512  # of a backbone made here: longer than any segment of the tables
-QUICK_DOCUMENTS = 24
+QUICK_DOCUMENTS = 440  # a dictionary of spelling needs 200 texts of a language, and some tables halve the sample
 QUICK_SIZES = {"hidden_size": 32, "num_hidden_layers": 1}
 # name on the command line -> Hub name; or how many word pieces one made from the training texts has (None: 8,000)
 BACKBONES: dict[str, str | int | None] = {
@@ -164,6 +164,11 @@ def backbone_of(training: Training, job: Job) -> str:
     return str(folder)
 
 
+def weights_for(backbone: str, job: Job) -> str | None:
+    """The job's weights where they are this backbone's or its donor's; None for those on the Hub."""
+    return job.weights if job.backbone in (backbone, DONORS.get(backbone)) else None
+
+
 def training_role(path: Path, seed: int) -> list[dict[str, Any]]:
     """The rows of role "train", as a build of this file alone deals it: calibration texts must stay unseen."""
     rows = read_file(path)
@@ -214,7 +219,12 @@ def run_encoder(row: Row, job: Job) -> dict[str, Any]:
     calibration = decode_calibration(config["calibration"]) if config["calibration"] else None
     log = json.loads((run_folder(row.training, job) / "training.json").read_text(encoding="utf-8"))
     trained_at = {key: log.get(key) for key in ("commit", "uncommitted_changes")}
-    return {**judged(documents, calibration, job.decisions), "trained_at": trained_at}
+    manifest = json.loads((run_folder(row.training, job) / "data" / "manifest.json").read_text(encoding="utf-8"))
+    return {
+        **judged(documents, calibration, job.decisions),
+        "trained_at": trained_at,
+        "augmentation": manifest.get("augmentation", []),
+    }
 
 
 def calibrated(folder: Path, data: Path | None = None) -> Path:
@@ -245,8 +255,8 @@ def run_ensemble(row: Row, job: Job) -> dict[str, Any]:
     """The same training on several backbones, calibrated, joined, and judged by its own verdicts."""
     folders = []
     for name in row.members:
-        weights = job.weights if name == job.backbone else None
-        folders.append(calibrated(trained(row.training, replace(job, backbone=name, weights=weights))))
+        member = replace(job, backbone=name, weights=weights_for(name, job))
+        folders.append(calibrated(trained(row.training, member)))
     combine = row.kind.partition(":")[2]
     joined = job.work / f"ensemble-{row.training.name()}-{'-'.join(row.members)}-{combine}-{job.seed}"
     model = make_ensemble(folders, joined / "model", combine)

@@ -8,6 +8,11 @@ import numpy as np
 
 from mvh.experiments.decision_page import table
 
+OPTIONS = {  # words of train.py's command line that a reader of a table should know of
+    "--encoder_dropout": "the encoder's dropout is {} (the article trains its backbones as they come, with 0.1)",
+    "--train_sampling_strategy": "batches hold texts of similar length (`{}`), which the article does not say of its own",
+}
+
 
 def spread(values: list[float], digits: int = 3) -> str:
     """Mean and standard deviation; the one value of a single run."""
@@ -27,13 +32,15 @@ def markdown(result: dict[str, Any]) -> str:
     if result["quick"]:
         lines += ["**A quick run: it shows that the code runs, and no figure of it means anything.**", ""]
     lines += [result["about"].strip(), ""]
+    if options := options_said(result["options"]):
+        lines += [options, ""]
     names = result["figures"]
     heads = ["row", "test", "article", "model"]
     heads += [f"{decision}: {' / '.join(names)}" for decision in result["decisions"]] + ["AUROC", "runs"]
     rows = [cells for row in result["rows"] for cells in row_cells(row, result["decisions"], names)]
     lines += table(heads, rows)
-    if result["notes"]:
-        lines += [*(f"- {note}" for note in result["notes"]), ""]
+    if notes := [*result["notes"], *failed_texts(result["rows"])]:
+        lines += [*(f"- {note}" for note in notes), ""]
     missing = [row for row in result["rows"] if not row["runs"]]
     if missing:
         lines += [
@@ -43,6 +50,27 @@ def markdown(result: dict[str, Any]) -> str:
         lines += [f"    {command_of(result, row)}" for row in missing]
         lines.append("")
     return "\n".join(lines)
+
+
+def failed_texts(rows: list[dict[str, Any]]) -> list[str]:
+    """A sentence for every run in which a translation or paraphrase failed, so that the texts stayed as they were."""
+    return [
+        f"{row['title']}, {backbone}, seed {run['seed']}: {made['texts']['failed']} of {made['texts']['asked']} texts were "
+        "not rewritten, because the back-end failed."
+        for row in rows
+        for backbone, runs in row["runs"].items()
+        for run in runs
+        for made in run.get("augmentation", [])
+        if made.get("texts", {}).get("failed")
+    ]
+
+
+def options_said(options: list[str]) -> str:
+    """What the words given to train.py change for every row, in a sentence; empty where there are none."""
+    said = []
+    for name, value in zip(options[::2], options[1::2], strict=False):
+        said += [OPTIONS.get(name, f"`{name}` is `{{}}`").format(value)] if name != "--use_cpu" else []
+    return f"Beside what a row says, in every training {' and '.join(said)}." if said else ""
 
 
 def row_cells(row: dict[str, Any], decisions: list[str], names: list[str]) -> list[list[str]]:

@@ -20,7 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mvh.experiments.article import BACKBONES, RECIPES, RUNS, Job, Row
+from mvh.experiments.article import BACKBONES, RECIPES, RUNS, Job, Row, weights_for
 from mvh.experiments.article_page import markdown
 from mvh.experiments.kept_runs import identity, keep_run, kept_run, signature
 from mvh.export import file_sha256, provenance
@@ -116,18 +116,20 @@ def summary(row: Row, runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "backbone": row.backbone, "published": dict(row.published), "runs": backbones}  # fmt: skip
 
 
-def main(experiment: Experiment, argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """Command line of every table; see the docstring of one. Returns what its JSON file holds."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    cut = words.index("--") if "--" in words else len(words)
-    words, extra = words[:cut], words[cut + 1 :]
-    prog = f"python -m mvh.experiments.{experiment.name}"
-    parser = argparse.ArgumentParser(prog=prog, description=experiment.title)
+def parser_of(experiment: Experiment) -> argparse.ArgumentParser:
+    """The command line that every table has."""
+    parser = argparse.ArgumentParser(prog=f"python -m mvh.experiments.{experiment.name}", description=experiment.title)
     pair = {"nargs": 2, "type": Path, "metavar": ("TRAIN", "TEST")}
     parser.add_argument("--english", required=True, help="SemEval files of the English track", **pair)  # type: ignore[arg-type]
     parser.add_argument("--multilingual", help="the same of the multilingual track", **pair)  # type: ignore[arg-type]
-    parser.add_argument("--backbone", choices=list(BACKBONES), default="mdeberta", help="what is trained (mdeberta)")
-    parser.add_argument("--weights", help="name or folder of its weights, if not those on the Hub")
+    parser.add_argument(
+        "--backbone",
+        nargs="+",
+        choices=list(BACKBONES),
+        default=own_backbones(experiment),
+        help="what is trained: the first for rows that leave it open, each for rows about it (default: %(default)s)",
+    )
+    parser.add_argument("--weights", help="name or folder of the first one's weights, if not those on the Hub")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(SEEDS)), help="one run of each row per seed")
     parser.add_argument("--rows", nargs="+", help="run only rows whose title holds one of these words")
     parser.add_argument("--needs", nargs="+", default=[], help="rows are run that need this, e.g. translation")
@@ -137,6 +139,52 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> dict[str,
     parser.add_argument("--work", type=Path, default=Path("runs/article"), help="folder of trainings and finished runs")
     parser.add_argument("--page-only", action="store_true", help="run nothing; the page from what has finished")
     parser.add_argument("--quick", action="store_true", help="whether it runs, not what it finds")
+    return parser
+
+
+def own_backbones(experiment: Experiment) -> list[str]:
+    """What a table trains by itself: the article's encoder where a row leaves it open, and those its rows are about."""
+    named = {row.backbone or "mdeberta" for row in experiment.rows}
+    return [name for name in BACKBONES if name in named]
+
+
+def runs_of(
+    row: Row, given: Job, args: argparse.Namespace, before: dict[tuple[str, str, int], dict[str, Any]]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """The finished runs of a row on every backbone, those made now among them; and a sentence for each that failed."""
+    runs: list[dict[str, Any]] = []
+    faults: list[str] = []
+    for backbone in [*args.backbone, *(name for name in BACKBONES if name not in args.backbone)]:
+        for seed in args.seeds[:1] if args.quick else args.seeds:
+            job = replace(given, backbone=backbone, seed=seed, weights=weights_for(backbone, given))
+            if not files_of(row) <= set(given.files) or row.backbone not in (None, backbone):
+                continue
+            asked = signed(row, job)
+            made = kept_run(run_file(row, job), asked) or before.get((asked, backbone, seed))
+            trained_here = args.backbone if row.backbone else args.backbone[:1]
+            if made is None and backbone in trained_here and wanted(row, args):
+                try:
+                    made = run(row, job)
+                except (ValueError, OSError) as error:  # weights or a back-end that are not to be had: the others go on
+                    faults.append(f"{row.title}, {backbone}, seed {seed}: {error}")
+                    logger.error("error: %s", faults[-1])
+            runs += [made] if made else []
+        if runs and row.kind == "char_ngram":
+            break  # it is the same whatever backbone is trained beside it
+    return runs, faults
+
+
+def main(experiment: Experiment, argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """Command line of every table; see the docstring of one. Returns what its JSON file holds.
+
+    Raises:
+        ValueError: If `--out` names no .json file.
+        SystemExit: With status 1 where a run failed, after the page of all others is written.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    cut = words.index("--") if "--" in words else len(words)
+    words, extra = words[:cut], words[cut + 1 :]
+    parser = parser_of(experiment)
     args = parser.parse_args(words)
     if args.out.suffix != ".json":
         raise ValueError(f"--out must name a .json file, got {args.out.name}.")
@@ -145,24 +193,13 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> dict[str,
     if args.multilingual:
         files["multilingual"] = tuple(args.multilingual)
     work = args.work / "quick" if args.quick else args.work
-    given = Job(files, work, 0, args.backbone, args.weights, tuple(extra), experiment.decisions, args.quick)
-    rows, shown = [], shown_runs(args.out.parent)
+    given = Job(files, work, 0, args.backbone[0], args.weights, tuple(extra), experiment.decisions, args.quick)
+    before = shown_runs(args.out.parent)
+    rows, faults = [], []
     for row in experiment.rows:
-        runs = []
-        for backbone in [args.backbone, *(name for name in BACKBONES if name != args.backbone)]:
-            for seed in args.seeds[:1] if args.quick else args.seeds:
-                weights = args.weights if backbone == args.backbone else None
-                job = replace(given, backbone=backbone, seed=seed, weights=weights)
-                if not files_of(row) <= set(files) or row.backbone not in (None, backbone):
-                    continue
-                asked = signed(row, job)
-                made = kept_run(run_file(row, job), asked) or shown.get((asked, backbone, seed))
-                if made is None and backbone == args.backbone and wanted(row, args):
-                    made = run(row, job)
-                runs += [made] if made else []
-            if runs and row.kind == "char_ngram":
-                break  # it is the same whatever backbone is trained beside it
+        runs, failed = runs_of(row, given, args, before)
         rows.append(summary(row, runs))
+        faults += failed
     ran = [word for word in words if word != "--page-only"]  # the command that makes the runs, not only the page
     shown = [Path(word).name if Path(word).is_absolute() or Path(word).is_file() else word for word in ran]
     command = shlex.join([*shown, *(["--", *extra] if extra else [])])
@@ -172,7 +209,8 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> dict[str,
         "about": experiment.about,
         "figures": list(experiment.figures),
         "decisions": list(experiment.decisions),
-        "command": f"{prog} {command}",
+        "command": f"{parser.prog} {command}",
+        "options": list(extra),
         "quick": args.quick,
         "files": {name: [{"file": p.name, "sha256": file_sha256(p)} for p in pair] for name, pair in files.items()},
         **provenance(),
@@ -180,4 +218,6 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> dict[str,
     }
     result["notes"] = experiment.notes(result)
     place_report(args.out, result, markdown(result))
+    if faults:
+        raise SystemExit(f"{len(faults)} runs failed, and {args.out} shows the others; the first: {faults[0]}")
     return result

@@ -11,7 +11,7 @@ from transformers import AutoConfig
 from mvh.experiments import article, article_table
 from mvh.experiments.article import Row, Training
 from mvh.experiments.article_decisions import DECISIONS, judged
-from mvh.experiments.article_page import markdown
+from mvh.experiments.article_page import failed_texts, markdown
 from mvh.experiments.article_table import Experiment
 from mvh.experiments.kept_runs import keep_run, kept_run
 from mvh.experiments.scored import Scored
@@ -102,7 +102,7 @@ def test_a_table_runs_goes_on_where_it_was_and_says_what_did_not_run(files, tmp_
     options += ["--out", str(tmp_path / "toy.json")]
     result = article_table.main(table, options)
     base = result["rows"][0]["runs"]["scratch"][0]
-    assert base["test_documents"] == article.QUICK_DOCUMENTS and set(base["decisions"]) == set(table.decisions)
+    assert base["test_documents"] == 60 and set(base["decisions"]) == set(table.decisions)
     assert [bool(row["runs"]) for row in result["rows"]] == [True, True, False, False, True, True]
     page = (tmp_path / "toy.md").read_text(encoding="utf-8")
     assert "F1 0.5338" in page and "not run here" in page and "--needs translation" in page and "--backbone t5" in page
@@ -113,6 +113,55 @@ def test_a_table_runs_goes_on_where_it_was_and_says_what_did_not_run(files, tmp_
     assert again["rows"] == result["rows"]
     shutil.rmtree(tmp_path / "work")  # a fresh clone has the page alone
     assert article_table.main(table, options)["rows"] == result["rows"]
+
+
+@pytest.mark.parametrize("name", ["table3", "finetuning", "few_texts"])
+def test_a_table_runs_quickly_from_end_to_end(name, files, tmp_path_factory):
+    """These read both files, join features, count n-grams; the rows for T5 and for a translator have no weights here."""
+    work = tmp_path_factory.getbasetemp() / "quick"  # tables share what they train
+    options = [
+        "--english",
+        *files["english"],
+        "--multilingual",
+        *files["multilingual"],
+        "--backbone",
+        "scratch",
+        "--quick",
+    ]
+    out = work / name / "table.json"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    table = importlib.import_module(f"mvh.experiments.{name}").TABLE
+    result = article_table.main(table, [*options, "--work", str(work), "--out", str(out)])
+    ran = [row["title"] for row in result["rows"] if row["runs"]]
+    open_rows = [row.title for row in table.rows if row.backbone is None and not row.needs]
+    assert ran == open_rows and len(ran) >= 3
+
+
+def test_a_run_that_fails_costs_itself_alone(files, tmp_path, monkeypatch):
+    rows = (
+        Row("no such weights", Training(("english",), 1000, change="t", options=("--translate", "0.5"))),
+        Row("base", Training(("english",), 1000)),
+    )
+    table = Experiment("toy", "A toy table", "About it.", rows, ("argmax",))
+
+    def run(row, job):
+        if row.title == "base":
+            return {"backbone": job.backbone, "seed": job.seed, "auroc": 0.5, "decisions": {}, "signature": "s"}
+        raise ValueError("The back-end 'marian' cannot load its model.")
+
+    monkeypatch.setattr(article_table, "run", run)
+    options = ["--english", *files["english"], "--backbone", "scratch", "--work", str(tmp_path), "--seeds", "0"]
+    with pytest.raises(SystemExit, match="1 runs failed.*marian"):
+        article_table.main(table, [*options, "--out", str(tmp_path / "t.json")])
+    shown = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))["rows"]
+    assert [bool(row["runs"]) for row in shown] == [False, True]
+
+
+def test_a_page_says_which_texts_were_not_rewritten():
+    made = {"texts": {"asked": 500, "failed": 3}}
+    row = {"title": "half", "runs": {"mdeberta": [{"seed": 1, "augmentation": [made]}, {"seed": 2}]}}
+    (said,) = failed_texts([row])
+    assert "half, mdeberta, seed 1: 3 of 500 texts were not rewritten" in said
 
 
 def test_a_backbone_of_own_word_pieces_may_stand_on_layers_of_another(files, tmp_path):
@@ -131,8 +180,10 @@ def test_a_mean_over_seeds_has_its_spread_and_an_unrun_row_its_command():
     row = {"title": "base", "test": "english", "published": {}, "kind": "encoder", "backbone": None, "needs": "",
            "runs": {"minilm_l6": [run, other]}}  # fmt: skip
     result = {"experiment": "toy", "title": "Toy", "about": "", "command": "c", "commit": "0" * 40, "quick": False,
-              "uncommitted_changes": False, "files": {}, "decisions": ["argmax"], "figures": ["f1"], "notes": [],
+              "uncommitted_changes": False, "options": ["--encoder_dropout", "0.0"], "files": {},
+              "decisions": ["argmax"], "figures": ["f1"], "notes": [],
               "rows": [row, {**row, "title": "big", "runs": {}, "backbone": "xlmr"}]}  # fmt: skip
     page = markdown(json.loads(json.dumps(result)))
     assert "0.600 ± 0.141" in page and "0.850 ± 0.071" in page
     assert "--backbone xlmr --rows 'big'" in page
+    assert "the encoder's dropout is 0.0 (the article" in page

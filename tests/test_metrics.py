@@ -202,8 +202,18 @@ def test_evaluate_module_loads_offline_and_gives_the_same_figures(sample, tmp_pa
         figures = metric.compute(predictions=scores, references=labels)
         assert {name: figures[name] for name in expected} == pytest.approx(expected)
         assert figures["tpr_at_fpr_0.05"] == pytest.approx(ours.tpr_at_fpr(labels, scores, 0.05))
+        flags = (np.asarray(scores) >= 0).astype(int)
+        assert figures["fpr"] == pytest.approx(ours.false_positive_rate(labels, flags))
+        chances = 1 / (1 + np.exp(-np.asarray(scores)))
+        assert figures["calibration_error"] == pytest.approx(ours.expected_calibration_error(labels, chances))
+        assert "segment_fdr" not in figures
+        documents = [index // 3 for index in range(len(labels))]
+        by_segment = metric.compute(predictions=scores, references=labels, documents=documents)
+        asked = ours.segment_fdr_and_power(labels, flags, documents)
+        assert (by_segment["segment_fdr"], by_segment["segment_power"]) == pytest.approx((asked["fdr"], asked["power"]))
     shifted = direct.compute(predictions=scores + 2, references=labels, threshold=2.0)
     assert shifted["f1"] == pytest.approx(expected["f1"])
+    assert shifted["fpr"] == pytest.approx(ours.false_positive_rate(labels, flags))
 
 
 def test_many_sources_are_reported_by_family():

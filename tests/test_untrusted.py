@@ -18,7 +18,7 @@ from transformers import pipeline
 
 from mvh import ensemble
 from mvh.calibration_mvh import calibration_id
-from mvh.opening import open_folder
+from mvh.opening import open_folder, open_pipeline
 
 from .conftest import make_text
 
@@ -84,7 +84,7 @@ def test_pickled_weights_are_no_weights(stranger):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda w, name: w.update({name: torch.zeros(2, 5)}), "mismatch|shape"),
+        (lambda w, name: w.update({name: torch.zeros(2, 5)}), "1 mismatched .*head.out.weight.*2, 5"),
         (lambda w, name: w[name].fill_(float("nan")), "not finite numbers, among them .*head.out.weight"),
         (lambda w, name: w[name].fill_(float("-inf")), "not finite numbers, among them .*head.out.weight"),
     ],
@@ -95,6 +95,20 @@ def test_spoilt_weights_are_refused(stranger, change, message):
     for way in (open_folder, load):
         with pytest.raises(ValueError, match=message):
             way(stranger)
+    with pytest.raises(ValueError, match=message) as caught:
+        open_pipeline(stranger, trust_remote_code=True)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_config_with_a_feature_less_than_the_weights_is_refused(detector, tmp_path):
+    """The head was made for one more input: the two widths are said."""
+    folder = Path(shutil.copytree(detector, tmp_path / "more"))
+    config = json.loads((folder / "config.json").read_text())
+    more = {"feature_names": ["sentence_length_mean"], "feature_mean": [20.0], "feature_std": [8.0]}
+    (folder / "config.json").write_text(json.dumps(config | more))
+    width = config["backbone_config"]["hidden_size"]
+    with pytest.raises(ValueError, match=rf"1 mismatched .*dense1.*{width}\].*{width + 1}\]"):
+        open_pipeline(folder, trust_remote_code=True)
 
 
 def test_weights_too_large_to_count_with_are_said_with_the_first_text(stranger):

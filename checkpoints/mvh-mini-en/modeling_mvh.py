@@ -122,6 +122,7 @@ class MvhForSequenceClassification(PreTrainedModel):
             ValueError: If weights are missing (they would be random), left over, of another shape, or not finite.
         """
         kwargs["use_safetensors"] = True  # weights in a pickle are not opened, harmless or not
+        kwargs["ignore_mismatched_sizes"] = True  # else transformers ends in a table; they are refused below
         model, info = super().from_pretrained(*args, output_loading_info=True, **kwargs)
         faults = {kind.removesuffix("_keys"): sorted(map(str, keys)) for kind, keys in info.items() if keys}
         if faults:
