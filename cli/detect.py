@@ -20,6 +20,7 @@ from mvh.cli.words import plain
 from mvh.corrections_mvh import CORRECTIONS
 from mvh.documents.files import ADDRESS, Found, find_files
 from mvh.documents.target import target
+from mvh.features_mvh import REGISTERS
 from mvh.inputs_mvh import PRECISIONS
 from mvh.report.words import counted
 from mvh.shipped import SHIPPED, resolved
@@ -88,6 +89,9 @@ Correction = Annotated[str | None, choice(CORRECTIONS, "Of the segments' p-value
 Vote = Annotated[str | None, choice(VOTES, "How a document's segments make its label.")]
 Confidence = Annotated[float | None, share("Keep alpha with this confidence, not on average only.")]
 Prevalence = Annotated[float | None, share("Share of machine documents you believe in.")]
+DocumentType = Annotated[
+    str | None, choice(REGISTERS, "What the texts are, for a detector that has learnt to be told.")
+]
 BodyOnly = Annotated[
     bool,
     flag("--body-only", JUDGED, "Leave out headings, running heads, references, code; in rows too."),
@@ -112,6 +116,7 @@ def command(
     vote: Vote = None,
     confidence: Confidence = None,
     prevalence: Prevalence = None,
+    document_type: DocumentType = None,
     body_only: BodyOnly = False,
     json: Json = False,
     with_text: WithText = False,
@@ -125,7 +130,14 @@ def command(
     files = files or [str(path) for path in context.obj]
     if not files:
         raise typer.BadParameter("name at least one file or folder.", param_hint="FILE")
-    judged = {"alpha": alpha, "correction": correction, "vote": vote, "confidence": confidence, "precision": precision}
+    judged = {
+        "alpha": alpha,
+        "correction": correction,
+        "vote": vote,
+        "confidence": confidence,
+        "precision": precision,
+        "document_type": document_type,
+    }
     model = str(resolved(model))
     asked = Request(
         files, model, revision, judged, prevalence, body_only, json, with_text, html, text_column, out, batch_size

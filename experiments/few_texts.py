@@ -6,7 +6,7 @@ python -m mvh.experiments.few_texts --english train.jsonl test.jsonl --multiling
 from __future__ import annotations
 
 from mvh.experiments.article import Row, Training
-from mvh.experiments.article_table import Experiment, main
+from mvh.experiments.article_table import MADE_HERE, Experiment, main
 from mvh.experiments.table1 import PLAIN, plain
 from mvh.experiments.table2 import PUBLISHED, multilingual
 
@@ -21,10 +21,10 @@ def learned(data: str) -> Training:
 TABLE = Experiment(
     "few_texts",
     "2,000 texts: the article's settings, character n-grams, and what was learned since",
-    """Every row of a seed is trained on the same 2,000 documents and judged on the same 1,000. The recipe `few_texts` pools by
+    f"""Every row of a seed is trained on the same 2,000 documents and judged on the same 1,000. The recipe `few_texts` pools by
 mean, takes larger steps, never freezes, joins the handcrafted features, and counts n-grams of tokens beside the encoder (how
-much each of the two counts are three numbers fitted on documents of role "choose"). `scratch` and `scratch_30k` are small
-BERTs of random weights with 8,000 and 30,000 word pieces made from the training texts.""",
+much each of the two counts are three numbers fitted on documents of role "choose"). `minilm_l6_30k` is MiniLM-L6 with its
+embeddings under 30,000 word pieces made from the training texts (`mvh.vocabulary_transfer`). {MADE_HERE}""",
     rows=(
         Row("English, the article's settings", plain(DOCUMENTS), published=(("F1", PLAIN[DOCUMENTS]),)),
         Row("English, n-grams", plain(DOCUMENTS), kind="char_ngram"),

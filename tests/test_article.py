@@ -20,7 +20,7 @@ from mvh.recipe import parse_recipe
 from tests.conftest import make_rows, write_jsonl
 
 TABLES = ["table1", "table2", "table3", "table4", "table5", "augmentation", "backbones", "finetuning", "freeze", "segments",
-          "few_texts", "ensembles"]  # fmt: skip
+          "few_texts", "ensembles", "removal"]  # fmt: skip
 
 
 def scored(margins: list[float], label: int) -> Scored:

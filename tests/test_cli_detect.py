@@ -223,6 +223,7 @@ def test_an_address_and_an_absent_file_are_refused_beside_good_ones(detect, text
     [
         ([], "name at least one file"),
         (["a.txt", "--alpha", "1.5"], "between 0 and 1"),
+        (["a.txt", "--document-type", "poem"], "must be one of academic, reference"),
         (["a.txt", "--correction", "sidak"], "must be one of none, bonferroni, holm"),
         (["a.txt", "--html", "absent/report.html"], "cannot be written"),
         (["a.csv", "--html", "report.html"], "a table gets columns"),
@@ -241,6 +242,11 @@ def test_a_model_that_is_none_is_one_sentence(capsys, texts):
     assert cli.main(["detect", str(texts), "--model", "./absent"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: There is no checkpoint folder") and said.count("\n") == 1
+
+
+def test_a_document_type_that_nothing_reads_is_refused(detect, texts):
+    status, out, said = detect(texts / "human.txt", "--document-type", "academic")
+    assert (status, out) == (1, "") and "no feature of the groups 'document_type' and 'register' to read it" in said
 
 
 # --- tables ---
