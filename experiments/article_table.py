@@ -30,9 +30,9 @@ logger = logging.getLogger("mvh.experiments.article")
 
 SEEDS = 3
 # said above the tables that read many languages
-MADE_HERE = """No multilingual pre-trained weights were at hand: `scratch` and `scratch_30k` are small BERTs of random weights (two
-layers of width 128) under 8,000 and 30,000 word pieces made from the training texts, and `minilm_l6` was pre-trained on English
-alone."""
+MADE_HERE = """No multilingual pre-trained weights were at hand: `scratch` and `scratch_30k` are small BERTs of random weights
+(two layers of width 128) under 8,000 and 30,000 word pieces made from the training texts, and `minilm_l6` was pre-trained on
+English alone."""
 
 
 @dataclass(frozen=True)
