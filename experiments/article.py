@@ -45,7 +45,7 @@ BACKBONES: dict[str, str | int | None] = {
     "mdeberta": "microsoft/mdeberta-v3-base",
     "xlmr": "FacebookAI/xlm-roberta-base",
     "minilm_l12": "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
-    "t5": "google-t5/t5-base",
+    "t5": "google/mt5-base",
     "minilm_l6": "sentence-transformers/all-MiniLM-L6-v2",
     "scratch": None,
     "scratch_30k": 30_000,

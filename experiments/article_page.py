@@ -70,7 +70,7 @@ def options_said(options: list[str]) -> str:
     said = []
     for name, value in zip(options[::2], options[1::2], strict=False):
         said += [OPTIONS.get(name, f"`{name}` is `{{}}`").format(value)] if name != "--use_cpu" else []
-    return f"Beside what a row says, in every training {' and '.join(said)}." if said else ""
+    return f"In every training, beside what its row says, {' and '.join(said)}." if said else ""
 
 
 def row_cells(row: dict[str, Any], decisions: list[str], names: list[str]) -> list[list[str]]:
