@@ -28,7 +28,8 @@ TABLE = Experiment(
     "segments",
     "Tokens of a segment and of its context",
     f"""{DOCUMENTS} English training texts with the article's settings. The article's formula gives segments of 256 tokens of
-their own and 50 of context; its words can also be read as 256 tokens of which 50 repeat (stride 206).""",
+their own and 50 of context; its words can also be read as 256 tokens of which 50 repeat (stride 206; the first segment of a
+text, which has no context, is then 206 tokens long).""",
     rows=(Row(title(256, 50) + " (the article)", plain(DOCUMENTS)), *(Row(title(*size), cut(*size)) for size in SIZES)),
 )
 

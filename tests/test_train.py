@@ -319,12 +319,24 @@ def test_features_travel_with_their_scale(finished, recipe, tmp_path):
     assert len(config["feature_mean"]) == 2 and config["feature_mean"][1] > 1 and min(config["feature_std"]) > 0
 
 
-def test_article_recipe_is_the_article():
-    fields = yaml.safe_load((ROOT / "recipes" / "article_en_plain.yaml").read_text())
-    assert fields["backbone"] == "microsoft/mdeberta-v3-base"
+@pytest.mark.parametrize("name", [path.stem for path in (ROOT / "recipes").glob("article_*.yaml")])
+def test_an_article_recipe_is_the_article(name):
+    fields = yaml.safe_load((ROOT / "recipes" / f"{name}.yaml").read_text())
     assert (fields["core_tokens"], fields["context_tokens"], fields["label_smoothing_factor"]) == (256, 50, 0.1)
     assert (fields["num_train_epochs"], fields["frozen_epochs"], fields["lr_milestones"]) == (5, [1, 5], [2, 4])
     assert (fields["learning_rate"], fields["lr_gamma"], fields["per_device_train_batch_size"]) == (2e-5, 0.5, 16)
+    assert fields["optim"] == "adamw_torch"
+    assert fields.get("translate", 0.0) == (0.5 if name == "article_en" else 0.0)
+    if name == "article_t5_full":  # the label is a token: there is no head
+        assert fields["head"] == "label_token" and "head_widths" not in fields
+        return
+    assert fields["head_widths"] == [512, 256], "two hidden layers and the output: three"
+    assert fields["pooling"] == ("mean" if name == "article_t5_encoder" else "cls"), "T5 has no [CLS]"
+    assert fields["backbone"] == {
+        "article_minilm": "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
+        "article_t5_encoder": "google/mt5-base",
+        "article_xlmr": "FacebookAI/xlm-roberta-base",
+    }.get(name, "microsoft/mdeberta-v3-base")
 
 
 @pytest.mark.parametrize("name", [path.name for path in (ROOT / "recipes").glob("*.yaml")])
