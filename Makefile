@@ -95,7 +95,7 @@ toxic: $(READY) ## the second article's table, as far as it runs without the Hub
 
 # The first article's tables, as far as they run without the Hub, on MiniLM-L6, with rows of small models from scratch where texts
 # of many languages ask for one; every finished run is kept under $(RUNS)/article.
-TABLES ?= table1 table2 table3 table4 table5 few_texts freeze segments finetuning augmentation backbones ensembles
+TABLES ?= table1 table2 table3 table4 table5 few_texts freeze segments finetuning augmentation backbones ensembles removal
 SCRATCH ?= table2 table3
 SEEDS ?= 0 1 2
 TRACKS = --english $(M4)/monolingual_train.jsonl $(M4)/monolingual_dev.jsonl --multilingual $(M4)/multilingual_train.jsonl $(M4)/multilingual_dev.jsonl
@@ -105,7 +105,9 @@ tables: $(READY) ## the first article's tables: results/table1.* and so on; many
 	run() { $(BIN)/python -m "mvh.experiments.$$@" $(TRACKS) --seeds $(SEEDS) --work $(RUNS)/article \
 	  -- --encoder_dropout 0.0 --train_sampling_strategy group_by_length --use_cpu True; } && \
 	for table in $(SCRATCH); do run $$table --backbone scratch || exit 1; done && \
-	run few_texts --rows languages --backbone scratch_30k && \
+	run few_texts --rows languages --backbone scratch_30k && run backbones --backbone scratch && \
+	run few_texts --rows languages --backbone minilm_l6_30k --weights "$$BACKBONE" && \
+	run ensembles --backbone minilm_l6 scratch --weights "$$BACKBONE" && \
 	for table in $(TABLES); do run $$table --backbone minilm_l6 --weights "$$BACKBONE" || exit 1; done
 
 space: $(READY) ## the Space on this machine, with the shipped detector
