@@ -39,7 +39,8 @@ def markdown(result: dict[str, Any]) -> str:
     heads += [f"{decision}: {' / '.join(names)}" for decision in result["decisions"]] + ["AUROC", "runs"]
     rows = [cells for row in result["rows"] for cells in row_cells(row, result["decisions"], names)]
     lines += table(heads, rows)
-    if notes := [*result["notes"], *failed_texts(result["rows"])]:
+    compared = on_shared_seeds(result["rows"], result["decisions"][0], names[0])
+    if notes := [*result["notes"], *compared, *failed_texts(result["rows"])]:
         lines += [*(f"- {note}" for note in notes), ""]
     missing = [row for row in result["rows"] if not row["runs"]]
     if missing:
@@ -50,6 +51,24 @@ def markdown(result: dict[str, Any]) -> str:
         lines += [f"    {command_of(result, row)}" for row in missing]
         lines.append("")
     return "\n".join(lines)
+
+
+def on_shared_seeds(rows: list[dict[str, Any]], decision: str, name: str) -> list[str]:
+    """Where rows of a backbone have run for different seeds: their first figure on the seeds that all of them share."""
+    notes = []
+    for backbone in dict.fromkeys(backbone for row in rows for backbone in row["runs"]):
+        ran = [(row, row["runs"][backbone]) for row in rows if backbone in row["runs"] and row["kind"] != "char_ngram"]
+        seeds = [{run["seed"] for run in runs} for _, runs in ran]
+        shared = set.intersection(*seeds) if seeds else set()
+        if shared and any(shared < found for found in seeds):
+            listed = "; ".join(
+                f"{row['title']} ({row['test']}) "
+                + spread([run["decisions"][decision][name] for run in runs if run["seed"] in shared])
+                for row, runs in ran
+            )
+            which = ", ".join(map(str, sorted(shared)))
+            notes.append(f"{name} by {decision} on the seeds that all rows of {backbone} have ({which}): {listed}.")
+    return notes
 
 
 def failed_texts(rows: list[dict[str, Any]]) -> list[str]:
