@@ -69,7 +69,8 @@ def test_steps_of_a_shape(monkeypatch, tmp_path):
     words = ["--shape", "mdeberta-base", "--quick", "--segments-per-text", "2", "--out", str(out)]
     report = training.main(words)
     rows = {row["step"]: row for row in report["rows"]}
-    assert rows[steps.FULL]["gflop"] == 3 * rows[steps.VECTORS]["gflop"] and rows[steps.HEAD]["gflop"] is None
+    thrice = pytest.approx(3 * rows[steps.VECTORS]["gflop"], rel=1e-12)  # each was divided by 1e9
+    assert rows[steps.FULL]["gflop"] == thrice and rows[steps.HEAD]["gflop"] is None
     assert report["embeddings"] == 90 * TINY["hidden_size"] and report["epoch"]["segments"] == 2 * steps.SEMEVAL
     assert report["epoch"]["steps"] == steps.SEMEVAL and "Not run." in out.with_suffix(".md").read_text()
 
