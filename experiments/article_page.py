@@ -9,8 +9,8 @@ import numpy as np
 from mvh.experiments.decision_page import table
 
 OPTIONS = {  # words of train.py's command line that a reader of a table should know of
-    "--encoder_dropout": "the encoder's dropout is {} (the article trains its backbones as they come, with 0.1)",
-    "--train_sampling_strategy": "batches hold texts of similar length (`{}`), which the article does not say of its own",
+    "--encoder_dropout": "the encoder's dropout is {} (the article names none, and its backbones come with 0.1)",
+    "--train_sampling_strategy": "batches hold texts of similar length (`{}`), which the article does not mention",
 }
 
 

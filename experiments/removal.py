@@ -23,8 +23,7 @@ TABLE = Experiment(
     "removal",
     "Stop words and unknown symbols taken out",
     f"""{DOCUMENTS:,} English training texts with the article's settings. Both are proposals of the article, which has no
-figures for them. What a text loses is lost to the encoder, and how people and machines use function words is part of what
-tells them apart.""",
+figures for them. What a text loses is lost to the encoder.""",
     rows=(
         Row("texts as normalised", plain(DOCUMENTS)),
         Row("without stop words", without("stop_words")),

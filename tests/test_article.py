@@ -186,7 +186,7 @@ def test_a_mean_over_seeds_has_its_spread_and_an_unrun_row_its_command():
     page = markdown(json.loads(json.dumps(result)))
     assert "0.600 ± 0.141" in page and "0.850 ± 0.071" in page
     assert "--backbone xlmr --rows 'big'" in page
-    assert "the encoder's dropout is 0.0 (the article" in page
+    assert "the encoder's dropout is 0.0 (the article names none" in page
     assert "on the seeds" not in page, "one row alone is compared with nothing"
     result["rows"].append({**row, "title": "once", "runs": {"minilm_l6": [other]}})
     assert "seeds that all rows of minilm_l6 have (1): base (english) 0.700; once (english) 0.700." in markdown(result)
