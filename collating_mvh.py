@@ -14,8 +14,8 @@ def collate(segments: Sequence[dict[str, Any]], pad_id: int) -> dict[str, Any]:
     """Stack the arrays of one member's segments, each padded at the right end to the longest.
 
     Returns:
-        Tensors "input_ids" and "attention_mask" of shape (B, T), "features" of shape (B, F) where there are some, and
-        "member".
+        Tensors "input_ids" and "attention_mask" of shape (B, T), "features" of shape (B, F) and "characters" of shape
+        (B, L) where there are some, and "member".
     """
     batch: dict[str, Any] = {"member": segments[0].get("member", 0)}
     for name in (name for name in INPUTS if name in segments[0]):

@@ -219,11 +219,12 @@ class MvhEnsembleForSequenceClassification(MvhForSequenceClassification):
         attention_mask: torch.Tensor | None = None,
         features: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
+        characters: torch.Tensor | None = None,
         member: int = 0,
     ) -> SequenceClassifierOutput:
         """Score a batch of one member's segments; see `MvhForSequenceClassification.forward`."""
         chosen: Any = self.members[member]
-        return chosen(input_ids, attention_mask, features, labels)
+        return chosen(input_ids, attention_mask, features, labels, characters)
 
     def get_input_embeddings(self) -> nn.Module:
         """The first member's word embeddings."""

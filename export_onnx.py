@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from mvh.ensemble_mvh import MvhEnsembleForSequenceClassification
-from mvh.light import ABOUT, FORMAT, LEAST_TOKENS, MODEL, TOKENIZER, file_hash, load_light
+from mvh.light import ABOUT, FORMAT, LEAST, MODEL, TOKENIZER, file_hash, load_light
 from mvh.opening import first_line, open_folder
 from mvh.pipeline_mvh import MvhDetectPipeline
 from mvh.placing import refuse_existing, unfinished_folder
@@ -35,15 +35,17 @@ SAMPLES = (
 
 
 class Logits(torch.nn.Module):
-    """A model as a function of two tensors."""
+    """A model as a function of tensors alone."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """(B, T), (B, T) -> (B, 2)."""
-        return self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, characters: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """(B, T), (B, T) and, where the model counts their n-grams, (B, L) -> (B, 2)."""
+        return self.model(input_ids=input_ids, attention_mask=attention_mask, characters=characters).logits
 
 
 def export_model(model: Any, file: Path) -> None:
@@ -58,16 +60,18 @@ def export_model(model: Any, file: Path) -> None:
     """
     longest = model.config.core_tokens + model.config.context_tokens + SPECIAL_TOKENS
     batch = torch.export.Dim("batch", min=1, max=1024)
-    tokens = torch.export.Dim("tokens", min=LEAST_TOKENS, max=longest)
-    shape = {0: batch, 1: tokens}
+    tokens, letters = torch.export.Dim("tokens", min=LEAST, max=longest), torch.export.Dim("characters", min=LEAST)
+    shapes = {"input_ids": {0: batch, 1: tokens}, "attention_mask": {0: batch, 1: tokens}}
+    if model.config.character_bag:
+        shapes["characters"] = {0: batch, 1: letters}
     with catch_warnings():
         simplefilter("ignore")  # the exporter's own about names of axes
         torch.onnx.export(
             Logits(model).eval(),
-            (torch.ones(2, 16, dtype=torch.long), torch.ones(2, 16, dtype=torch.long)),
+            tuple(torch.ones(2, 16 + 8 * place, dtype=torch.long) for place in (0, 0, 1)[: len(shapes)]),
             file,
-            input_names=["input_ids", "attention_mask"],
-            dynamic_shapes={"input_ids": shape, "attention_mask": shape},
+            input_names=list(shapes),
+            dynamic_shapes=shapes,
             dynamo=True,
             external_data=False,
             verbose=False,

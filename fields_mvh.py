@@ -69,7 +69,7 @@ KINDS: dict[str, Kind] = {  # of MvhConfig
     **dict.fromkeys(("core_tokens", "context_tokens"), WHOLE),
     **dict.fromkeys(("normalization", "feature_names"), TEXTS_OR_NONE),
     **dict.fromkeys(("feature_mean", "feature_std"), NUMBERS_OR_NONE),
-    **dict.fromkeys(("feature_data", "bag", "calibration"), OBJECT_OR_NONE),
+    **dict.fromkeys(("feature_data", "bag", "character_bag", "calibration"), OBJECT_OR_NONE),
     "head_widths": ("a list of whole numbers", list_of(whole)),
     "label_token_ids": ("a list of whole numbers or null", or_none(list_of(whole))),
 }

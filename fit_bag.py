@@ -1,12 +1,13 @@
-"""Training segments -> the bag of n-grams beside an encoder, and how much each of the two counts.
+"""Training segments -> the bags of n-grams beside an encoder, and how much each of them counts.
 
-The bag learns from the segments of role "train"; the two shares and the offset are three numbers fitted on documents of role
-"choose", which neither the encoder nor the bag has learnt from.
+The bags learn from the segments of role "train"; the shares and the offset are three or four numbers fitted on documents of
+role "choose", which neither the encoder nor a bag has learnt from.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import datasets
 import numpy as np
@@ -18,56 +19,66 @@ from sklearn.preprocessing import normalize
 from transformers import PreTrainedModel
 
 from mvh.bag_mvh import NgramBag, count_runs, hashed_ngrams
+from mvh.segmentation_mvh import code_points
 
 INVERSE_STRENGTH = 50.0  # C of the regression: best of 10, 50 and 200 on role "choose" of 2,000 texts, in either track
 FEWEST_SEGMENTS = 3  # an n-gram of fewer training segments is not counted
+READERS: dict[str, Callable[[dict[str, Any]], list[list[int]]]] = {  # field of a config -> what its bag counts
+    "bag": lambda rows: rows["input_ids"],
+    "character_bag": lambda rows: [code_points(text).tolist() for text in rows["text"]],
+}  # in the order in which the model joins them
 
 
-def add_bag(
+def add_bags(
     model: PreTrainedModel,
     train: datasets.Dataset,
     choose: datasets.Dataset,
     logits: NDArray[np.float32],
-    orders: Sequence[int],
-    buckets: int,
+    wanted: Mapping[str, Mapping[str, Any]],
 ) -> NDArray[np.float64]:
-    """Fit a bag and join it to a trained detector.
+    """Fit bags and join them to a trained detector.
 
     Args:
-        model: A `MvhForSequenceClassification`; it gets the bag, and its config the bag's fields.
+        model: A `MvhForSequenceClassification`; it gets the bags, and its config their fields.
         train: Segments of role "train".
         choose: Segments of role "choose".
         logits: The detector's on `choose`, shape (segments, 2).
-        orders: Lengths of the n-grams in tokens.
-        buckets: Size of the hash table, a power of two.
+        wanted: Names of READERS -> "orders" and "buckets" of a bag, at least one.
 
     Returns:
-        The logits with the bag, shape (segments, 2).
+        The logits with the bags, shape (segments, 2).
     """
-    bag = fit_bag(train, orders, buckets)
-    margins, counted = np.float64(logits[:, 1] - logits[:, 0]), bag_margins(bag, choose)  # (segments,)
     _, first, owner = np.unique(choose["document_id"], return_index=True, return_inverse=True)
     tokens = np.asarray(choose["core_tokens"], dtype=np.float64)
-    by_document = [np.bincount(owner, of * tokens) / np.bincount(owner, tokens) for of in (margins, counted)]
-    share_out(bag, by_document[0], by_document[1], np.asarray(choose["label"])[first])
-    half = (margins * bag.encoder_share.item() + bag_margins(bag, choose)) / 2
-    model.bag = bag.to(model.device)
-    model.config.bag = {"orders": list(orders), "buckets": buckets}
+    joined = {name: fields for name, fields in ((name, wanted.get(name)) for name in READERS) if fields is not None}
+    bags = [fit_bag(train, name, **fields) for name, fields in joined.items()]
+
+    def counted() -> list[NDArray[np.float64]]:
+        return [bag_margins(bag, name, choose) for name, bag in zip(joined, bags, strict=True)]
+
+    margins = np.float64(logits[:, 1] - logits[:, 0])  # (segments,)
+    by_document = [np.bincount(owner, of * tokens) / np.bincount(owner, tokens) for of in (margins, *counted())]
+    share_out(bags, by_document[0], by_document[1:], np.asarray(choose["label"])[first])
+    half = (margins * bags[0].encoder_share.item() + np.sum(counted(), axis=0)) / 2
+    for (name, fields), bag in zip(joined.items(), bags, strict=True):
+        setattr(model, name, bag.to(model.device))
+        setattr(model.config, name, dict(fields))
     return np.column_stack([-half, half])
 
 
-def fit_bag(train: datasets.Dataset, orders: Sequence[int], buckets: int) -> NgramBag:
+def fit_bag(train: datasets.Dataset, name: str, orders: Sequence[int], buckets: int) -> NgramBag:
     """Logistic regression on the hashed TF-IDF of the training segments.
 
     Args:
-        train: Segments with "input_ids" and "label".
-        orders: Lengths of the n-grams in tokens.
+        train: Segments with a "label" and what the bag reads.
+        name: One of READERS.
+        orders: Lengths of the n-grams.
         buckets: Size of the hash table, a power of two.
 
     Returns:
         The bag; its encoder counts fully until `share_out` says how much.
     """
-    rows = sparse.vstack([term_counts(batch, orders, buckets) for batch in id_batches(train)], format="csr")
+    rows = sparse.vstack([term_counts(batch, orders, buckets) for batch in read(train, name)], format="csr")
     seen = np.asarray((rows > 0).sum(axis=0)).ravel()  # (buckets,)
     idf = np.where(seen < FEWEST_SEGMENTS, 0.0, np.log((1 + rows.shape[0]) / (1 + seen)) + 1)
     used = np.flatnonzero(idf)
@@ -80,22 +91,25 @@ def fit_bag(train: datasets.Dataset, orders: Sequence[int], buckets: int) -> Ngr
     return bag
 
 
-def bag_margins(bag: NgramBag, segments: datasets.Dataset) -> NDArray[np.float64]:
-    """The bag's margin of each segment, shape (segments,)."""
+def bag_margins(bag: NgramBag, name: str, segments: datasets.Dataset) -> NDArray[np.float64]:
+    """The margin of each segment by the bag of this name, shape (segments,)."""
     with torch.inference_mode():
-        parts = [bag(*pad(batch)).double().numpy() for batch in id_batches(segments)]
+        parts = [bag(*pad(batch)).double().numpy() for batch in read(segments, name)]
     return np.concatenate([np.zeros(0), *parts])
 
 
 def share_out(
-    bag: NgramBag, encoder: NDArray[np.float64], counted: NDArray[np.float64], labels: NDArray[np.int64]
+    bags: Sequence[NgramBag],
+    encoder: NDArray[np.float64],
+    counted: Sequence[NDArray[np.float64]],
+    labels: NDArray[np.int64],
 ) -> None:
-    """Set the encoder's share, scale the bag's weights by theirs, and move its bias.
+    """Set the encoder's share in the first bag, scale the bags' weights by theirs, and move the last bag's bias.
 
     Args:
-        bag: The fitted bag; changed in place.
+        bags: The fitted bags in the order in which they are joined; changed in place.
         encoder: The encoder's margin of each document of role "choose", shape (documents,).
-        counted: The bag's, likewise.
+        counted: The margins of each bag, likewise.
         labels: 0 human, 1 machine. Both classes count alike, whatever their numbers.
 
     Raises:
@@ -105,13 +119,15 @@ def share_out(
         raise ValueError(
             f"The shares need documents of both classes, and all {len(labels)} of role 'choose' are of one."
         )
-    spread = np.array([encoder.std(), counted.std()]).clip(1e-9)
-    both = np.column_stack([encoder, counted]) / spread  # (documents, 2)
-    fitted = LogisticRegression(class_weight="balanced").fit(both, labels)
+    each = np.column_stack([encoder, *counted])  # (documents, 1 + bags)
+    spread = each.std(axis=0).clip(1e-9)
+    fitted = LogisticRegression(class_weight="balanced").fit(each / spread, labels)
     shares = np.maximum(fitted.coef_[0], 0.0) / spread  # a share below zero would turn a judge's word round
-    bag.encoder_share.data[:] = float(shares[0])
-    bag.weight.data *= float(shares[1])
-    bag.bias.data[:] = float(shares[1] * bag.bias.item() + fitted.intercept_[0])
+    bags[0].encoder_share.data[:] = float(shares[0])
+    for bag, share in zip(bags, shares[1:].tolist(), strict=True):
+        bag.weight.data *= share
+        bag.bias.data *= share
+    bags[-1].bias.data += float(fitted.intercept_[0])
 
 
 def term_counts(batch: list[list[int]], orders: Sequence[int], buckets: int) -> sparse.csr_matrix:
@@ -122,14 +138,14 @@ def term_counts(batch: list[list[int]], orders: Sequence[int], buckets: int) -> 
     return sparse.csr_matrix((values.numpy(), (row.numpy(), grams[row, place].numpy())), shape=(len(batch), buckets))
 
 
-def id_batches(segments: datasets.Dataset, size: int = 256) -> Iterator[list[list[int]]]:
-    """Token ids, `size` segments at a time."""
+def read(segments: datasets.Dataset, name: str, size: int = 256) -> Iterator[list[list[int]]]:
+    """What the bag of this name counts in each segment, `size` segments at a time."""
     for start in range(0, len(segments), size):
-        yield segments[start : start + size]["input_ids"]
+        yield READERS[name](segments[start : start + size])
 
 
 def pad(batch: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Token ids of unequal lengths -> ids and mask (B, T)."""
+    """Ids of unequal lengths -> ids and mask (B, T)."""
     ids = [torch.as_tensor(row, dtype=torch.long) for row in batch]
     masks = [torch.ones_like(row) for row in ids]
     stack = torch.nn.utils.rnn.pad_sequence

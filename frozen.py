@@ -48,7 +48,8 @@ def can_keep(args: Any, config: Any) -> bool:
     devices = args.world_size * max(1, args.n_gpu)
     reasons = [
         (config.head != "layers", f"The head {config.head!r} reads every token, not one vector"),
-        (bool(getattr(config, "bag", None)), "The bag of n-grams reads the tokens themselves"),
+        (bool(config.bag), "The bag of n-grams reads the tokens themselves"),
+        (bool(config.character_bag), "The bag of n-grams reads the characters themselves"),
         (devices > 1, f"{devices} devices train together"),
     ]
     against = [reason for holds, reason in reasons if holds]

@@ -27,13 +27,13 @@ from mvh.identity_mvh import calibration_id
 from mvh.members_mvh import Member
 
 MODEL, TOKENIZER, ABOUT = "model.onnx", "tokenizer.json", "light.json"
-FORMAT = 1
+FORMAT = 2
 FIELDS = (  # of a config that the decision reads
-    "name", "id2label", "core_tokens", "context_tokens", "normalization", "feature_names", "feature_data", "calibration",
-    "alpha", "correction", "vote", "p_values",
+    "name", "id2label", "core_tokens", "context_tokens", "normalization", "feature_names", "feature_data",
+    "character_bag", "calibration", "alpha", "correction", "vote", "p_values",
 )  # fmt: skip
 NUMBER_TYPE = "float32"
-LEAST_TOKENS = 8  # of a batch, padding included: an export takes no shorter ones (`bag_mvh.LONGEST_ORDER`)
+LEAST = 8  # tokens or characters of a batch, padding included: an export takes no fewer (`bag_mvh.LONGEST_ORDER`)
 
 
 class Encoded(dict[str, Any]):
@@ -112,15 +112,20 @@ class LightDetector(Detecting):
 
     def score(self, segments: Sequence[dict[str, Any]], **options: Any) -> dict[str, Any]:
         """A batch of segments -> their "margins" (B,), and "dtype" float32."""
-        longest = max(segment["input_ids"].shape[1] for segment in segments)
-        shape = (len(segments), max(longest, LEAST_TOKENS))
-        ids = np.full(shape, self.members[0].pad_id, dtype=np.int64)  # (B, T)
-        mask = np.zeros(shape, dtype=np.int64)  # (B, T)
-        for row, segment in enumerate(segments):
-            length = segment["input_ids"].shape[1]
-            ids[row, :length], mask[row, :length] = segment["input_ids"][0], segment["attention_mask"][0]
-        (logits,) = self.session.run(None, {"input_ids": ids, "attention_mask": mask})  # (B, 2)
+        paddings = {"input_ids": self.members[0].pad_id, "attention_mask": 0}
+        if self.model.config.character_bag:
+            paddings["characters"] = 0
+        batch = {name: padded([segment[name] for segment in segments], value) for name, value in paddings.items()}
+        (logits,) = self.session.run(None, batch)  # (B, 2)
         return {"margins": logits[:, 1] - logits[:, 0], "dtype": NUMBER_TYPE}
+
+
+def padded(rows: Sequence[np.ndarray], value: int) -> np.ndarray:
+    """Rows (1, n) of several lengths n -> one array (B, longest), at least LEAST wide, filled up with a value."""
+    stacked = np.full((len(rows), max(LEAST, *(row.shape[1] for row in rows))), value, dtype=np.int64)
+    for place, row in zip(stacked, rows, strict=True):
+        place[: row.shape[1]] = row[0]
+    return stacked
 
 
 def load_light(folder: str | Path) -> LightDetector:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from .normalization_mvh import STEPS
 from .readings_mvh import Reading
 from .references_mvh import Calibration, Document
 from .scripts_mvh import dominant_script
-from .segmentation_mvh import Segment, iter_segments
+from .segmentation_mvh import Segment, code_points, iter_segments
 
 TOKENIZERS = "tokenizers"  # folder in a checkpoint: the tokenizers of all members of an ensemble but the first
 
@@ -110,8 +111,9 @@ def segment_inputs(member: Member, index: int, text: Any, document_type: str | N
         document_type: Its type, one of `features_mvh.REGISTERS`, where it is known and a feature reads it.
 
     Yields:
-        Dicts of arrays: "input_ids" and "attention_mask" (1, T), "features" (1, F) where the config names some, the keys of
-        `batching_mvh.HANDED_ON` with "core_ids" (core_tokens,) and "block_starts" for the second look at edges.
+        Dicts of arrays: "input_ids" and "attention_mask" (1, T), "features" (1, F) where the config names some, "characters"
+        (1, L) where it counts their n-grams, the keys of `batching_mvh.HANDED_ON` with "core_ids" (core_tokens,),
+        "block_starts" and "block_texts" (None where no characters are counted) for the second look at edges.
 
     Raises:
         TypeError: If the text is no string.
@@ -131,12 +133,16 @@ def segment_inputs(member: Member, index: int, text: Any, document_type: str | N
             "core_tokens": segment.core_tokens,
             "core_ids": ids[0, segment.core_start : segment.core_start + segment.core_tokens],  # (core_tokens,)
             "block_starts": segment.block_starts,
+            "block_texts": None,
             "script": script,
             "language": language,
         }
         if config.feature_names:
             features = compute_features(segment.text, config.feature_names, config.feature_data, document_type)  # (F,)
             item["features"] = features[None]  # (1, F)
+        if config.character_bag:
+            item["characters"] = code_points(segment.text)[None]  # (1, L)
+            item["block_texts"] = [segment.text[i:j] for i, j in pairwise([*segment.block_offsets, None])]
         yield item
 
 

@@ -84,6 +84,13 @@ class ModelArguments:
         },
     )
     bag_buckets: int = field(default=1 << 20, metadata={"help": "Size of their hash table, a power of two."})
+    character_bag_orders: list[int] = field(
+        default_factory=list,
+        metadata={
+            "help": "Lengths of the character n-grams that are counted beside the encoder, such as 2 3 4; [] for none."
+        },
+    )
+    character_bag_buckets: int = field(default=1 << 18, metadata={"help": "Size of their hash table, a power of two."})
     lora_r: int = field(default=0, metadata={"help": "Rank of LoRA in the encoder; 0 trains all weights."})
     lora_alpha: int = field(default=16, metadata={"help": "Scale of LoRA."})
     lora_dropout: float = field(default=0.0, metadata={"help": "Dropout of LoRA."})
@@ -105,8 +112,8 @@ class ModelArguments:
         if self.head == "label_token" and self.feature_names:
             raise ValueError(f"head 'label_token' takes no handcrafted features, got {self.feature_names}.")
         expand_features(self.feature_names)
-        if self.bag_orders:
-            check_bag({"orders": self.bag_orders, "buckets": self.bag_buckets})
+        for bag in self.bags().values():
+            check_bag(bag)
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {POOLINGS}, got {self.pooling!r}.")
         widths = self.head_widths
@@ -117,6 +124,14 @@ class ModelArguments:
             raise ValueError(f"label_words must be two words, the null class first, got {self.label_words!r}.")
         if len(names) != 2 or len(set(names)) != 2 or not all(isinstance(name, str) and name for name in names):
             raise ValueError(f"labels must be two different names, the null class first, got {self.labels!r}.")
+
+    def bags(self) -> dict[str, dict[str, Any]]:
+        """The bags of n-grams that are wanted, by the fields of a config that they become."""
+        fields = {
+            "bag": {"orders": self.bag_orders, "buckets": self.bag_buckets},
+            "character_bag": {"orders": self.character_bag_orders, "buckets": self.character_bag_buckets},
+        }
+        return {name: bag for name, bag in fields.items() if bag["orders"]}
 
 
 @dataclass

@@ -37,7 +37,7 @@ from mvh.dataset_builder.build import build_dataset
 from mvh.dataset_builder.folder import tokenizer_sha256
 from mvh.dataset_builder.writing import LABELS
 from mvh.export import export_checkpoint, file_sha256, provenance
-from mvh.fit_bag import add_bag
+from mvh.fit_bag import add_bags
 from mvh.fit_features import segment_features
 from mvh.frozen import FreezeSchedule
 from mvh.metrics import classification_metrics
@@ -247,18 +247,16 @@ def finish(
     data_args: DataArguments,
     made_by: dict[str, Any],
 ) -> Path:
-    """Evaluate, merge LoRA, join the bag of n-grams, export the detector and write the training log (on the main process)."""
+    """Evaluate, merge LoRA, join the bags of n-grams, export the detector and write the training log (on the main process)."""
     evaluated = trainer.predict(trainer.eval_dataset, metric_key_prefix="eval")
     metrics = evaluated.metrics
     trainer.log(metrics)
     model = trainer.accelerator.unwrap_model(trainer.model)
     if model_args.lora_r:
         model = model.merge_and_unload()
-    if model_args.bag_orders:
+    if bags := model_args.bags():
         choose = data["choose"].sort("length")
-        joined = add_bag(
-            model, data["train"], choose, evaluated.predictions, model_args.bag_orders, model_args.bag_buckets
-        )
+        joined = add_bags(model, data["train"], choose, evaluated.predictions, bags)
         with_bag = segment_and_document_metrics(choose)(EvalPrediction(joined, evaluated.label_ids))
         metrics = {**metrics, **{f"with_bag_{name}": value for name, value in with_bag.items()}}
     folder = Path(trainer.args.output_dir) / "model"

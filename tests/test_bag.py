@@ -14,20 +14,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvh.bag_mvh import NgramBag, check_bag, count_runs, hashed_ngrams
-from mvh.fit_bag import add_bag, bag_margins, fit_bag, pad, share_out
+from mvh.fit_bag import add_bags, bag_margins, fit_bag, pad, share_out
 from mvh.modeling_mvh import MvhForSequenceClassification
+from mvh.segmentation_mvh import code_points
 
 TOKENS = st.lists(st.integers(0, 30), min_size=1, max_size=40)
 
 
 def segments(rng: np.random.Generator, count: int = 400) -> datasets.Dataset:
-    """Segments whose class is told by which of the pairs (7, 8) and (8, 7) they hold, and by nothing else."""
+    """Segments whose class is told by the pairs (7, 8) or (8, 7) of tokens and "aB" or "Ba" of characters, by nothing else."""
     rows = []
     for number in range(count):
         label = number % 2
         ids = rng.integers(10, 40, size=int(rng.integers(5, 30))).tolist()
         ids[2:2] = [7, 8] if label else [8, 7]
-        rows.append({"document_id": number // 2 * 2 + label, "input_ids": ids, "label": label, "core_tokens": len(ids)})
+        text = "".join(rng.choice(list("cde fgh"), size=int(rng.integers(5, 60)))) + ("aB" if label else "Ba")
+        document = {"document_id": number // 2 * 2 + label, "label": label}
+        rows.append(document | {"input_ids": ids, "core_tokens": len(ids), "text": text})
     return datasets.Dataset.from_list(rows)
 
 
@@ -57,45 +60,64 @@ def test_the_order_of_tokens_counts() -> None:
     assert first.item() != second.item()
 
 
-def test_it_learns_what_no_single_token_tells() -> None:
+@given(text=st.text(max_size=60))
+def test_code_points_are_the_text(text: str) -> None:
+    assert "".join(map(chr, code_points(text).tolist())) == text
+    assert code_points("\ud800a").tolist() == [0xD800, 97], "half a character is no reason to fail"
+
+
+@pytest.mark.parametrize("name", ["bag", "character_bag"])
+def test_it_learns_what_no_single_token_or_character_tells(name: str) -> None:
     rng = np.random.default_rng(0)
-    bag = fit_bag(segments(rng), [1, 2], 1 << 16)
+    bag = fit_bag(segments(rng), name, [1, 2], 1 << 16)
     held_out = segments(rng)
-    assert ((bag_margins(bag, held_out) > 0) == np.array(held_out["label"])).mean() > 0.95
-    blind = fit_bag(segments(rng), [1], 1 << 16)
-    assert ((bag_margins(blind, held_out) > 0) == np.array(held_out["label"])).mean() < 0.8
+    assert ((bag_margins(bag, name, held_out) > 0) == np.array(held_out["label"])).mean() > 0.95
+    blind = fit_bag(segments(rng), name, [1], 1 << 16)
+    assert ((bag_margins(blind, name, held_out) > 0) == np.array(held_out["label"])).mean() < 0.8
 
 
 def test_the_shares_follow_who_is_right() -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(200) % 2
     right, noise = labels + rng.normal(0, 0.3, 200), rng.normal(0, 5, 200)
-    for encoder, counted in ((right, noise), (noise, right)):
-        bag = NgramBag([1], 4)
-        bag.weight.data[:] = 1.0
-        share_out(bag, encoder, counted, labels)
-        joined = bag.encoder_share.item() * encoder + bag.weight[0].item() * counted + bag.bias.item()
+    for encoder, *counted in ((right, noise), (noise, right), (noise, noise, right), (noise, right, noise)):
+        bags = [NgramBag([1], 4) for _ in counted]
+        for bag in bags:
+            bag.weight.data[:] = 1.0
+        share_out(bags, encoder, counted, labels)
+        joined = bags[0].encoder_share.item() * encoder
+        for bag, margins in zip(bags, counted, strict=True):
+            joined = joined + bag.weight[0].item() * margins + bag.bias.item()
         assert ((joined > 0) == labels).mean() > 0.9
+        assert all(bag.encoder_share.item() == 1 for bag in bags[1:]), "what is joined already counts fully"
     with pytest.raises(ValueError, match="one"):
-        share_out(NgramBag([1], 4), right, noise, np.zeros(200, dtype=np.int64))
+        share_out([NgramBag([1], 4)], right, [noise], np.zeros(200, dtype=np.int64))
 
 
-def test_joined_saved_and_loaded_it_says_the_same(tmp_path: Path, backbone_folder: Path) -> None:
+@pytest.mark.parametrize("names", [("bag",), ("character_bag",), ("character_bag", "bag")])
+def test_joined_saved_and_loaded_it_says_the_same(
+    tmp_path: Path, backbone_folder: Path, names: tuple[str, ...]
+) -> None:
     rng = np.random.default_rng(0)
     torch.manual_seed(0)
     model = MvhForSequenceClassification.from_backbone(str(backbone_folder), core_tokens=40, context_tokens=8).eval()
     train, choose = segments(rng), segments(rng)
     ids, mask = pad(choose["input_ids"])
+    characters, _ = pad([code_points(text).tolist() for text in choose["text"]])
+    shown = {"characters": characters} if "character_bag" in names else {}
+    wanted = {name: {"orders": [1, 2], "buckets": 1 << 12} for name in names}
     with torch.no_grad():
         before = model(ids, mask).logits
-        joined = add_bag(model, train, choose, before.numpy(), [1, 2], 1 << 12)
-        after = model(ids, mask).logits
+        joined = add_bags(model, train, choose, before.numpy(), wanted)
+        after = model(ids, mask, **shown).logits
     assert np.allclose(after[:, 1] - after[:, 0], joined[:, 1] - joined[:, 0], atol=1e-4)
     assert not torch.allclose(before, after)
     model.save_pretrained(tmp_path)
     again = MvhForSequenceClassification.from_pretrained(tmp_path).eval()
     with torch.no_grad():
-        assert torch.equal(again(ids, mask).logits, after)
+        assert torch.equal(again(ids, mask, **shown).logits, after)
+        with pytest.raises(ValueError, match="characters, and"):
+            again(ids, mask, characters=None if shown else characters)
 
 
 @pytest.mark.parametrize(

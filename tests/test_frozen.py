@@ -99,19 +99,21 @@ def test_where_vectors_cannot_be_kept_a_sentence_says_so(monkeypatch):
     monkeypatch.setattr(frozen.logger, "warning", said.append)
 
     given = SimpleNamespace(keep_frozen_features=True, frozen_epochs=[1], world_size=1, n_gpu=0)
-    config = SimpleNamespace(head="layers", bag=None)
+    config = SimpleNamespace(head="layers", bag=None, character_bag=None)
     assert frozen.can_keep(given, config) and not said
-    assert not frozen.can_keep(given, SimpleNamespace(head="label_token", bag=None))
-    assert not frozen.can_keep(given, SimpleNamespace(head="layers", bag={"buckets": 8}))
+    assert not frozen.can_keep(given, SimpleNamespace(head="label_token", bag=None, character_bag=None))
+    assert not frozen.can_keep(given, SimpleNamespace(head="layers", bag={"buckets": 8}, character_bag=None))
+    assert not frozen.can_keep(given, SimpleNamespace(head="layers", bag=None, character_bag={"buckets": 8}))
     given.world_size = 2
     assert not frozen.can_keep(given, config)
     assert [sentence.split(":")[0] for sentence in said] == [
         "The head 'label_token' reads every token, not one vector",
         "The bag of n-grams reads the tokens themselves",
+        "The bag of n-grams reads the characters themselves",
         "2 devices train together",
     ]
     given.frozen_epochs = []
-    assert not frozen.can_keep(given, config) and len(said) == 3, "nobody asked for it"
+    assert not frozen.can_keep(given, config) and len(said) == 4, "nobody asked for it"
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])

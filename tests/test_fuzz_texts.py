@@ -72,6 +72,8 @@ def test_segments_tile_any_text(examples, tokenizer):
             assert all(0 <= token < len(tokenizer) for token in segment.input_ids)
             blocks = [*segment.block_starts, segment.end]
             assert blocks == sorted(blocks) and blocks[0] == segment.start
+            offsets = [0, *segment.block_offsets, len(segment.text)]
+            assert offsets == sorted(offsets) and len(segment.block_offsets) == len(segment.block_starts)
         assert all(segment.core_tokens == core for segment in segments[:-1])
 
 

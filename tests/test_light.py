@@ -67,6 +67,7 @@ def test_an_export_judges_as_the_detector_does(detector, folder):
     ("kind", "backbone", "more"),
     [
         ("bert", {}, {"bag": {"orders": [1, 2, 8], "buckets": 256}}),
+        ("bert", {}, {"bag": {"orders": [2], "buckets": 16}, "character_bag": {"orders": [2, 3, 8], "buckets": 256}}),
         ("roberta", {"max_position_embeddings": 130}, {"pooling": "mean"}),
         ("deberta-v2", {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 16,
                         "share_att_key": True, "max_relative_positions": -1, "norm_rel_ebd": "layer_norm"}, {}),
@@ -86,9 +87,12 @@ def test_kinds_of_models_are_exported_with_batch_and_length_free(tmp_path, kind,
     for rows, tokens in ((1, 8), (3, 70), (7, 33)):
         ids, mask = torch.randint(5, 100, (rows, tokens)), torch.ones(rows, tokens, dtype=torch.long)
         mask[0, tokens // 2 :] = 0
+        inputs = {"input_ids": ids, "attention_mask": mask}
+        if model.character_bag is not None:
+            inputs["characters"] = torch.randint(0, 1 << 20, (rows, 5 * tokens))
         with torch.inference_mode():
-            exact = model(input_ids=ids, attention_mask=mask).logits.numpy()
-        (found,) = session.run(None, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+            exact = model(**inputs).logits.numpy()
+        (found,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
         assert np.abs(found - exact).max() < 1e-4
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mvh.experiments import spans, splices
+from mvh.normalization_mvh import normalize
 from mvh.passages_mvh import block_margins, edge_segments, merge_passages, refine_passages, runs
 from mvh.segmentation_mvh import BLOCK_TOKENS, segment_text
 
@@ -142,6 +143,10 @@ def test_blocks_tile_the_core_and_know_their_place(tokenizer):
         assert segment.block_starts[-1] < segment.end
         for start, block in zip(segment.block_starts[1:], blocks[1:], strict=True):
             assert tokenizer(text[start:], add_special_tokens=False)["input_ids"][0] == block[0]
+        for offset, block in zip(segment.block_offsets, blocks, strict=True):
+            assert tokenizer(segment.text[offset:], add_special_tokens=False)["input_ids"][: len(block)] == block
+    cores = [segment.text[segment.block_offsets[0] :] for segment in segments]
+    assert "".join(cores) == normalize(text).text.lstrip(), "the blocks of one core end where those of the next begin"
 
 
 def test_a_window_over_a_whole_segment_scores_as_the_segment(detector):

@@ -269,17 +269,26 @@ def choose_auroc(model: Path, data: Path) -> float:
     return roc_auc_score(rows["label"], logits[:, 1] - logits[:, 0])
 
 
-def test_a_bag_of_n_grams_is_trained_saved_and_judges_along(recipe, tmp_path):
+def test_bags_of_n_grams_are_trained_saved_and_judge_along(recipe, tmp_path):
     model = train.main([str(recipe), "--output_dir", str(tmp_path), "--num_train_epochs", "1", "--bag_orders", "1", "2",
-                        "--bag_buckets", "4096"])  # fmt: skip
+                        "--bag_buckets", "4096", "--character_bag_orders", "2", "3"])  # fmt: skip
     log = json.loads((tmp_path / "training.json").read_text())
     detect = open_pipeline(str(model), trust_remote_code=True)
     rows = datasets.load_dataset(str(tmp_path / "data"), "documents", split="choose")
     margins = np.array([result["margin"] for result in detect(list(rows["text"]))])
-    assert detect.model.bag.weight.abs().sum() > 0 and detect.model.config.bag == {"orders": [1, 2], "buckets": 4096}
+    assert detect.model.config.bag == {"orders": [1, 2], "buckets": 4096}
+    assert detect.model.config.character_bag == {"orders": [2, 3], "buckets": 1 << 18}
+    assert all(bag.weight.abs().sum() > 0 for bag in (detect.model.bag, detect.model.character_bag))
     assert roc_auc_score(rows["label"], margins) == pytest.approx(log["metrics"]["with_bag_document_auroc"])
-    detect.model.bag.weight.data.zero_()
-    assert not np.allclose(margins, [result["margin"] for result in detect(list(rows["text"]))])
+    text = " ".join(rows["text"][:3])
+    outputs = list(detect.preprocess(text))
+    _, _, again = detect.block_margins(outputs, range(len(outputs)))
+    for bag in (detect.model.bag, detect.model.character_bag):
+        bag.weight.data.zero_()
+        fewer = np.array([result["margin"] for result in detect(list(rows["text"]))])
+        _, _, edges = detect.block_margins(outputs, range(len(outputs)))
+        assert not np.allclose(margins, fewer) and not np.allclose(again, edges), "scores and edges go without this bag"
+        margins, again = fewer, edges
 
 
 def test_lora_obeys_the_freeze_schedule_and_is_merged(finished, recipe, tmp_path, backbone_folder):

@@ -1,10 +1,12 @@
-"""Hashed n-grams of a segment's tokens under one linear layer: what counting words says, beside what the encoder says.
+"""Hashed n-grams of a segment under one linear layer: what counting words or characters says, beside what the encoder says.
 
 Which words and pairs of words a writer uses separates human from machine text about as well as a small encoder does, and
 errs elsewhere. The bag is a TF-IDF logistic regression (Salton and Buckley 1988: 1 + ln tf, idf, unit length) whose
-vocabulary is a hash table, so that it needs no list of words and works for the tokens of any backbone.
+vocabulary is a hash table, so that it needs no list of words and works for the tokens of any backbone. What it counts are
+whole numbers: the ids of tokens, or code points of characters, which keep the case, the spaces and the parts of words that
+the tokens of a small backbone lose.
 
-Letters in shape comments: B segments, T tokens, K n-grams of a segment.
+Letters in shape comments: B segments, T tokens or characters, K n-grams of a segment.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ class NgramBag(nn.Module):
     The weights are fitted by logistic regression (`mvh.fit_bag`), not by gradient steps, so none asks for a gradient.
 
     Args:
-        orders: Lengths of the n-grams in tokens.
+        orders: Lengths of the n-grams in tokens or characters.
         buckets: Size of the hash table, a power of two.
     """
 
@@ -42,7 +44,7 @@ class NgramBag(nn.Module):
         self.encoder_share = nn.Parameter(torch.ones(1), requires_grad=False)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Token ids and mask (B, T) -> margins (B,), in float32 whatever the encoder computes in."""
+        """Ids and mask (B, T) -> margins (B,), in float32 whatever the encoder computes in."""
         grams = hashed_ngrams(input_ids, attention_mask, self.orders, self.buckets)  # (B, K)
         grams, counts = count_runs(grams)  # (B, K), (B, K)
         known = grams < self.buckets
@@ -52,7 +54,7 @@ class NgramBag(nn.Module):
         return (values * self.weight.float()[at]).sum(1) / length + self.bias.float()
 
     def join(self, logits: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """The encoder's logits (B, 2) with the bag's margin added: their margins add, with the encoder's share."""
+        """Logits (B, 2) with the bag's margin added: their margins add, with the encoder's share."""
         half = self(input_ids, attention_mask)[:, None] / 2  # (B, 1)
         return logits.float() * self.encoder_share.float() + torch.cat([-half, half], dim=1)  # (B, 2)
 

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-INPUTS = ("input_ids", "attention_mask", "features")  # what the model is given
+INPUTS = ("input_ids", "attention_mask", "features", "characters")  # what the model is given
 # what a segment's output holds beside its scores
-HANDED_ON = ("member", "start", "end", "core_tokens", "core_ids", "block_starts", "script", "language")
+HANDED_ON = ("member", "start", "end", "core_tokens", "core_ids", "block_starts", "block_texts", "script", "language")
 WINDOW_SEGMENTS = 512  # segments collected before they are sorted by length and scored: bounds memory and delay
 BATCH_TOKENS = 4_096  # in a batch, padding included: 13 segments of 256 tokens with their context; 8 to 16 are quickest
 PADDING_SHARE = 0.05  # of a batch at most

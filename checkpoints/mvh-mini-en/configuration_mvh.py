@@ -46,7 +46,9 @@ class MvhConfig(PretrainedConfig):
         feature_std: Standard deviation of each feature on the training segments, positive.
         feature_data: What the groups "spelling", "register" and "document_type" need, as `fit_features.fit_feature_data`
             makes it; or None.
-        bag: The n-grams counted beside the encoder, {"orders": [1, 2], "buckets": 1048576}; None for none (`bag_mvh`).
+        bag: The n-grams of tokens counted beside the encoder, {"orders": [1, 2], "buckets": 1048576}; None for none
+            (`bag_mvh`).
+        character_bag: Those of characters, likewise.
         calibration: Calibration scores as packed by `calibration_mvh.encode_calibration`, or None.
         alpha: Level of the tests, in (0, 1).
         correction: Correction over the segments of a document: "bh", "by", "holm" or "none".
@@ -81,6 +83,7 @@ class MvhConfig(PretrainedConfig):
         feature_std: list[float] | None = None,
         feature_data: dict[str, Any] | None = None,
         bag: dict[str, Any] | None = None,
+        character_bag: dict[str, Any] | None = None,
         calibration: dict[str, Any] | None = None,
         alpha: float = 0.05,
         correction: str = "bh",
@@ -104,6 +107,7 @@ class MvhConfig(PretrainedConfig):
         self.feature_std = list(feature_std or [1.0] * len(self.feature_names))
         self.feature_data = feature_data
         self.bag = bag
+        self.character_bag = character_bag
         self.calibration = calibration
         self.alpha = alpha
         self.correction = correction
@@ -132,8 +136,9 @@ class MvhConfig(PretrainedConfig):
             known("A step of normalization", step, ALL_STEPS)
         with sentences("feature_data"):
             check_feature_data(self.feature_names, self.feature_data)
-        if self.bag is not None:
-            check_bag(self.bag)
+        for bag in (self.bag, self.character_bag):
+            if bag is not None:
+                check_bag(bag)
         longest = self.core_tokens + self.context_tokens + 2  # with [CLS] and [SEP]
         positions = getattr(self.backbone_config, "max_position_embeddings", None)
         absolute = getattr(self.backbone_config, "model_type", "") in ABSOLUTE_POSITIONS

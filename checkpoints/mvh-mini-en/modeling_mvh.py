@@ -2,10 +2,10 @@
 
 `head="layers"`: encoder -> pooling ++ features -> GELU head. `head="label_token"`: a whole encoder-decoder such as T5
 generates the label as one token; decoding is constrained to the two label words, so their logits at the decoder's first
-step are the two logits, and the margin is the log-odds of the words. Either may be joined by a bag of n-grams.
+step are the two logits, and the margin is the log-odds of the words. Either may be joined by bags of n-grams.
 
-Letters in shape comments: B segments, T tokens, H hidden size of the backbone, F handcrafted features, C classes, V
-vocabulary.
+Letters in shape comments: B segments, T tokens, L characters, H hidden size of the backbone, F handcrafted features, C
+classes, V vocabulary.
 """
 
 from __future__ import annotations
@@ -86,6 +86,7 @@ class MvhForSequenceClassification(PreTrainedModel):
             inputs = config.backbone_config.hidden_size + len(config.feature_names)
             self.head = MvhHead(inputs, config.head_widths, config.num_labels, config.head_dropout)
         self.bag = NgramBag(**config.bag) if config.bag else None
+        self.character_bag = NgramBag(**config.character_bag) if config.character_bag else None
         self.encoder_frozen = False
         self.post_init()
 
@@ -139,6 +140,7 @@ class MvhForSequenceClassification(PreTrainedModel):
         attention_mask: torch.Tensor | None = None,
         features: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
+        characters: torch.Tensor | None = None,
     ) -> SequenceClassifierOutput:
         """Score a batch of segments.
 
@@ -147,9 +149,11 @@ class MvhForSequenceClassification(PreTrainedModel):
             attention_mask: 1 for tokens, 0 for padding, shape (B, T).
             features: Unscaled handcrafted features in the config's order, shape (B, F); needed iff F > 0.
             labels: Class indices, shape (B,); with them the output holds the cross-entropy loss.
+            characters: Code points of the segments' normalised texts, 0 for padding, shape (B, L); needed iff the config
+                has a character_bag.
 
         Raises:
-            ValueError: If the number of features is not the config's.
+            ValueError: If the number of features is not the config's, or characters are missing or have no use.
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
@@ -166,6 +170,11 @@ class MvhForSequenceClassification(PreTrainedModel):
             logits = self.head(self._join_features(pooled, features))  # (B, C)
         if self.bag is not None:
             logits = self.bag.join(logits, input_ids, attention_mask)  # (B, C)
+        if (self.character_bag is None) != (characters is None):
+            counts, given = ("none" if it is None else "some" for it in (self.character_bag, characters))
+            raise ValueError(f"The model counts n-grams of {counts} characters, and {given} were given.")
+        if self.character_bag is not None and characters is not None:
+            logits = self.character_bag.join(logits, characters, characters != 0)  # (B, C)
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 

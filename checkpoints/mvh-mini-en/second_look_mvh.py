@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .passages_mvh import block_margins
-from .segmentation_mvh import BLOCK_TOKENS, special_token_ids
+from .segmentation_mvh import BLOCK_TOKENS, code_points, special_token_ids
 
 WINDOWS_PER_BATCH = 64
 
@@ -25,8 +25,8 @@ def look_again(
         outputs: What `members_mvh.segment_inputs` gives for the document, scored or not.
         segments: Indices of the segments to look at.
         tokenizer: The tokenizer that cut them.
-        score: A batch of items with "input_ids" and "attention_mask" (1, T) -> their margins (B,), as anything that numpy
-            takes for an array.
+        score: A batch of items with "input_ids" and "attention_mask" (1, T), and "characters" (1, L) where the outputs
+            have the texts of blocks -> their margins (B,), as anything that numpy takes for an array.
 
     Returns:
         First character, number of tokens and margin of each of the document's n blocks, shapes (n,); margins are nan
@@ -38,14 +38,20 @@ def look_again(
     ]
     first = np.cumsum([0, *map(len, split)])  # (m + 1,): index of each segment's first block
     blocks = [block for parts in split for block in parts]
+    texts = [text for output in outputs for text in output["block_texts"] or ()]
     prefix, suffix = (np.array(ids, dtype=np.int64) for ids in special_token_ids(tokenizer))
 
     def margins(windows: list[tuple[int, int]]) -> np.ndarray:
         scored = []
         for at in range(0, len(windows), WINDOWS_PER_BATCH):
             shared = windows[at : at + WINDOWS_PER_BATCH]
-            rows = [np.concatenate([prefix, *blocks[begin:end], suffix])[None] for begin, end in shared]  # (1, T)
-            found = score([{"input_ids": row, "attention_mask": np.ones_like(row)} for row in rows])  # (B,)
+            items = []
+            for begin, end in shared:
+                row = np.concatenate([prefix, *blocks[begin:end], suffix])[None]  # (1, T)
+                items.append({"input_ids": row, "attention_mask": np.ones_like(row)})
+                if texts:
+                    items[-1]["characters"] = code_points("".join(texts[begin:end]))[None]  # (1, L)
+            found = score(items)  # (B,)
             scored.append(np.asarray(found, dtype=np.float64))
         return np.concatenate(scored)
 

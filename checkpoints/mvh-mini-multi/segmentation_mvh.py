@@ -54,6 +54,7 @@ class Segment:
         core_start: Position in `input_ids` of the core's first token.
         block_starts: Characters in the original text at which the core's blocks of BLOCK_TOKENS tokens begin; the first
             is `start`. The last block may be shorter.
+        block_offsets: Characters of `text` at which they begin.
     """
 
     input_ids: list[int]
@@ -63,6 +64,7 @@ class Segment:
     text: str
     core_start: int
     block_starts: list[int]
+    block_offsets: list[int]
 
 
 def token_windows(n_tokens: int, core_tokens: int = 256, context_tokens: int = 50) -> list[Window]:
@@ -175,17 +177,24 @@ def iter_segments(
         # a window's text ends, in the normalised and in the original text, where the next core begins
         last = len(normalized.text) if following is None else int(starts[following.core_start])
         end = len(text) if following is None else normalized.to_original(last)
-        inner = starts[window.core_start + BLOCK_TOKENS : window.end : BLOCK_TOKENS].tolist()
+        first, *inner = starts[window.core_start : window.end : BLOCK_TOKENS].tolist()
+        shown = int(starts[window.start])
         yield Segment(
             input_ids=prefix + ids[window.start : window.end].tolist() + suffix,
             start=start,
             end=end,
             core_tokens=window.end - window.core_start,
-            text=normalized.text[starts[window.start] : last],
+            text=normalized.text[shown:last],
             core_start=len(prefix) + window.core_start - window.start,
             block_starts=[start, *map(normalized.to_original, inner)],
+            block_offsets=[place - shown for place in (first, *inner)],
         )
         start = end
+
+
+def code_points(text: str) -> np.ndarray:
+    """The characters of a text as numbers, shape (L,) of int64; 0, which no readable text holds, is free for padding."""
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.int64)
 
 
 class _Tokens(NamedTuple):
