@@ -56,7 +56,7 @@ def add_bags(
     def counted() -> list[NDArray[np.float64]]:
         return [bag_margins(bag, name, choose) for name, bag in zip(joined, bags, strict=True)]
 
-    margins = np.float64(logits[:, 1] - logits[:, 0])  # (segments,)
+    margins = np.asarray(logits[:, 1] - logits[:, 0], dtype=np.float64)  # (segments,)
     by_document = [np.bincount(owner, of * tokens) / np.bincount(owner, tokens) for of in (margins, *counted())]
     share_out(bags, by_document[0], by_document[1:], np.asarray(choose["label"])[first])
     half = (margins * bags[0].encoder_share.item() + np.sum(counted(), axis=0)) / 2
