@@ -76,6 +76,16 @@ def test_it_learns_what_no_single_token_or_character_tells(name: str) -> None:
     assert ((bag_margins(blind, name, held_out) > 0) == np.array(held_out["label"])).mean() < 0.8
 
 
+def test_a_document_counts_once_whatever_its_number_of_segments() -> None:
+    """Nine short documents say that token 5 is human; one long one, of a hundred segments, says that it is machine."""
+    rows = [{"document_id": number, "input_ids": [5, 6], "label": 0} for number in range(9)]
+    rows += [{"document_id": 9, "input_ids": [5, 6], "label": 1}] * 100
+    rows += [{"document_id": 10 + number, "input_ids": [8, 9], "label": 1} for number in range(9)]
+    bag = fit_bag(datasets.Dataset.from_list(rows), "bag", [1], 1 << 10)
+    human, machine = bag(*pad([[5, 6], [8, 9]])).tolist()
+    assert human < 0 < machine
+
+
 def test_the_shares_follow_who_is_right() -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(200) % 2
