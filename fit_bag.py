@@ -25,7 +25,9 @@ INVERSE_STRENGTH = 50.0  # C of the regression: best of 10, 50 and 200 on role "
 FEWEST_SEGMENTS = 3  # an n-gram of fewer training segments is not counted
 READERS: dict[str, Callable[[dict[str, Any]], list[list[int]]]] = {  # field of a config -> what its bag counts
     "bag": lambda rows: rows["input_ids"],
-    "character_bag": lambda rows: [code_points(text).tolist() for text in rows["text"]],
+    "character_bag": lambda rows: [
+        code_points(text, len(ids)).tolist() for text, ids in zip(rows["text"], rows["input_ids"], strict=True)
+    ],
 }  # in the order in which the model joins them
 
 

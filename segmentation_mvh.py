@@ -30,6 +30,7 @@ CUTS = (  # the empty matches are places where tokenizers may be cut, the surest
     re.compile(r"(?<=[^\w\s])(?=[^\W_])"),  # between a punctuation mark and a letter, where no spaces are written
     re.compile(r"(?=[\u3040-\u30ff\u3400-\u9fff])"),  # before a kana or a Chinese character
 )
+CHARACTERS_PER_TOKEN = 16  # that are counted: to many tokenizers a word of a million letters is one unknown token
 BLOCK_TOKENS = 32  # grain of the edges of passages, see passages_mvh.py
 
 
@@ -192,9 +193,17 @@ def iter_segments(
         start = end
 
 
-def code_points(text: str) -> np.ndarray:
-    """The characters of a text as numbers, shape (L,) of int64; 0, which no readable text holds, is free for padding."""
-    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.int64)
+def code_points(text: str, tokens: int) -> np.ndarray:
+    """The characters of a segment as numbers, shape (L,) of int64; 0, which no readable text holds, is free for padding.
+
+    Args:
+        text: The segment's text.
+        tokens: Its number of tokens; only the last CHARACTERS_PER_TOKEN times as many characters are taken, so that what
+            a batch of tokens costs is bounded.
+    """
+    return np.frombuffer(
+        text[-CHARACTERS_PER_TOKEN * tokens :].encode("utf-32-le", "surrogatepass"), dtype="<u4"
+    ).astype(np.int64)
 
 
 class _Tokens(NamedTuple):

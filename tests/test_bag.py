@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mvh.bag_mvh import NgramBag, check_bag, count_runs, hashed_ngrams
 from mvh.fit_bag import add_bags, bag_margins, fit_bag, pad, share_out
 from mvh.modeling_mvh import MvhForSequenceClassification
-from mvh.segmentation_mvh import code_points
+from mvh.segmentation_mvh import CHARACTERS_PER_TOKEN, code_points
 
 TOKENS = st.lists(st.integers(0, 30), min_size=1, max_size=40)
 
@@ -62,8 +62,9 @@ def test_the_order_of_tokens_counts() -> None:
 
 @given(text=st.text(max_size=60))
 def test_code_points_are_the_text(text: str) -> None:
-    assert "".join(map(chr, code_points(text).tolist())) == text
-    assert code_points("\ud800a").tolist() == [0xD800, 97], "half a character is no reason to fail"
+    assert "".join(map(chr, code_points(text, 60).tolist())) == text
+    assert code_points("\ud800a", 3).tolist() == [0xD800, 97], "half a character is no reason to fail"
+    assert len(code_points("x" * 10_000, 3)) == 3 * CHARACTERS_PER_TOKEN, "a word without end is one token and no more"
 
 
 @pytest.mark.parametrize("name", ["bag", "character_bag"])
@@ -113,7 +114,7 @@ def test_joined_saved_and_loaded_it_says_the_same(
     model = MvhForSequenceClassification.from_backbone(str(backbone_folder), core_tokens=40, context_tokens=8).eval()
     train, choose = segments(rng), segments(rng)
     ids, mask = pad(choose["input_ids"])
-    characters, _ = pad([code_points(text).tolist() for text in choose["text"]])
+    characters, _ = pad([code_points(text, 60).tolist() for text in choose["text"]])
     shown = {"characters": characters} if "character_bag" in names else {}
     wanted = {name: {"orders": [1, 2], "buckets": 1 << 12} for name in names}
     with torch.no_grad():

@@ -50,7 +50,7 @@ def look_again(
                 row = np.concatenate([prefix, *blocks[begin:end], suffix])[None]  # (1, T)
                 items.append({"input_ids": row, "attention_mask": np.ones_like(row)})
                 if texts:
-                    items[-1]["characters"] = code_points("".join(texts[begin:end]))[None]  # (1, L)
+                    items[-1]["characters"] = code_points("".join(texts[begin:end]), row.shape[1])[None]  # (1, L)
             found = score(items)  # (B,)
             scored.append(np.asarray(found, dtype=np.float64))
         return np.concatenate(scored)
