@@ -17,7 +17,7 @@ import torch
 from transformers import TextClassificationPipeline
 
 from mvh.export_onnx import export_model
-from mvh.light import LEAST_TOKENS
+from mvh.light import LEAST
 from mvh.segmentation_mvh import special_token_ids, token_windows
 
 BATCH = 16
@@ -118,7 +118,7 @@ def by_length(detect: Any, engine: Engine) -> Rival:
         margins = np.empty(len(flat))
         for at in range(0, len(order), BATCH):
             chosen = order[at : at + BATCH]
-            padded = np.zeros((len(chosen), max(LEAST_TOKENS, len(flat[chosen[0]]))), dtype=np.int64)
+            padded = np.zeros((len(chosen), max(LEAST, len(flat[chosen[0]]))), dtype=np.int64)
             mask = np.zeros_like(padded)
             for row, index in enumerate(chosen):
                 padded[row, : len(flat[index])] = flat[index]
