@@ -25,7 +25,9 @@ LONGEST_ORDER = 8
 
 
 class NgramBag(nn.Module):
-    """Margins from hashed n-grams, and how much the encoder's margin counts beside them.
+    """Margins from hashed n-grams, and how much the margin they are added to counts beside them.
+
+    That is the encoder's, or in a second bag, where `encoder_share` is 1, the sum of encoder and first bag.
 
     The weights are fitted by logistic regression (`mvh.fit_bag`), not by gradient steps, so none asks for a gradient.
 
@@ -93,16 +95,16 @@ def count_runs(grams: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return grams, torch.where(first, counts.gather(1, run), 0.0)
 
 
-def check_bag(bag: Mapping[str, Any]) -> None:
-    """Raise a ValueError unless a config's `bag` names n-grams that can be counted and a table that can be built."""
+def check_bag(name: str, bag: Mapping[str, Any]) -> None:
+    """Raise a ValueError unless a config's field of this name has n-grams that can be counted and a table that can be built."""
     if sorted(bag) != ["buckets", "orders"]:
-        raise ValueError(f"bag must have the fields buckets and orders, got {sorted(map(str, bag))}.")
+        raise ValueError(f"{name} must have the fields buckets and orders, got {sorted(map(str, bag))}.")
     orders, buckets = bag["orders"], bag["buckets"]
     if not isinstance(orders, (list, tuple)) or not orders or not all(type(n) is int for n in orders):
-        raise ValueError(f"The orders of a bag must be a list of whole numbers, got {orders!r}.")
+        raise ValueError(f"The orders of {name} must be a list of whole numbers, got {orders!r}.")
     if not all(1 <= n <= LONGEST_ORDER for n in orders) or len(set(orders)) < len(orders):
         raise ValueError(
-            f"The orders of a bag must be different numbers from 1 to {LONGEST_ORDER}, got {list(orders)}."
+            f"The orders of {name} must be different numbers from 1 to {LONGEST_ORDER}, got {list(orders)}."
         )
     if type(buckets) is not int or not 1 <= buckets <= MOST_BUCKETS or buckets & (buckets - 1):
-        raise ValueError(f"The buckets of a bag must be a power of two up to {MOST_BUCKETS}, got {buckets!r}.")
+        raise ValueError(f"The buckets of {name} must be a power of two up to {MOST_BUCKETS}, got {buckets!r}.")

@@ -62,13 +62,15 @@ def export_model(model: Any, file: Path) -> None:
     batch = torch.export.Dim("batch", min=1, max=1024)
     tokens, letters = torch.export.Dim("tokens", min=LEAST, max=longest), torch.export.Dim("characters", min=LEAST)
     shapes = {"input_ids": {0: batch, 1: tokens}, "attention_mask": {0: batch, 1: tokens}}
+    examples = {name: torch.ones(2, 16, dtype=torch.long) for name in shapes}
     if model.config.character_bag:
         shapes["characters"] = {0: batch, 1: letters}
+        examples["characters"] = torch.ones(2, 24, dtype=torch.long)  # 16 would tie the two lengths together
     with catch_warnings():
         simplefilter("ignore")  # the exporter's own about names of axes
         torch.onnx.export(
             Logits(model).eval(),
-            tuple(torch.ones(2, 16 + 8 * place, dtype=torch.long) for place in (0, 0, 1)[: len(shapes)]),
+            tuple(examples.values()),
             file,
             input_names=list(shapes),
             dynamic_shapes=shapes,

@@ -21,8 +21,10 @@ from transformers import PreTrainedModel
 from mvh.bag_mvh import NgramBag, count_runs, hashed_ngrams
 from mvh.segmentation_mvh import code_points
 
-INVERSE_STRENGTH = 50.0  # C of the regression: best of 10, 50 and 200 on role "choose" of 2,000 texts, in either track
-FEWEST_SEGMENTS = 3  # an n-gram of fewer training segments is not counted
+INVERSE_STRENGTH = (
+    50.0  # C of the regression: best of 10, 50 and 200 on role "choose" of 2,000 texts, for tokens in either track
+)
+FEWEST_SEGMENTS = 3  # an n-gram of fewer training segments is not counted, be they of one document
 READERS: dict[str, Callable[[dict[str, Any]], list[list[int]]]] = {  # field of a config -> what its bag counts
     "bag": lambda rows: rows["input_ids"],
     "character_bag": lambda rows: [
@@ -49,22 +51,25 @@ def add_bags(
 
     Returns:
         The logits with the bags, shape (segments, 2).
+
+    Raises:
+        ValueError: If no bag is wanted or a name is unknown.
     """
     _, first, owner = np.unique(choose["document_id"], return_index=True, return_inverse=True)
     tokens = np.asarray(choose["core_tokens"], dtype=np.float64)
-    joined = {name: fields for name, fields in ((name, wanted.get(name)) for name in READERS) if fields is not None}
-    bags = [fit_bag(train, name, **fields) for name, fields in joined.items()]
-
-    def counted() -> list[NDArray[np.float64]]:
-        return [bag_margins(bag, name, choose) for name, bag in zip(joined, bags, strict=True)]
-
+    if not wanted or (unknown := sorted(set(wanted) - set(READERS))):
+        raise ValueError(f"Bags have the names {sorted(READERS)}, and {unknown if wanted else 'none'} is wanted.")
+    names = [name for name in READERS if name in wanted]
+    bags = [fit_bag(train, name, **wanted[name]) for name in names]
     margins = np.asarray(logits[:, 1] - logits[:, 0], dtype=np.float64)  # (segments,)
-    by_document = [np.bincount(owner, of * tokens) / np.bincount(owner, tokens) for of in (margins, *counted())]
+    counted = [bag_margins(bag, name, choose) for name, bag in zip(names, bags, strict=True)]
+    by_document = [np.bincount(owner, of * tokens) / np.bincount(owner, tokens) for of in (margins, *counted)]
     share_out(bags, by_document[0], by_document[1:], np.asarray(choose["label"])[first])
-    half = (margins * bags[0].encoder_share.item() + np.sum(counted(), axis=0)) / 2
-    for (name, fields), bag in zip(joined.items(), bags, strict=True):
+    shared = [bag_margins(bag, name, choose) for name, bag in zip(names, bags, strict=True)]  # again, with the shares
+    half = (margins * bags[0].encoder_share.item() + np.sum(shared, axis=0)) / 2
+    for name, bag in zip(names, bags, strict=True):
         setattr(model, name, bag.to(model.device))
-        setattr(model.config, name, dict(fields))
+        setattr(model.config, name, dict(wanted[name]))
     return np.column_stack([-half, half])
 
 
@@ -112,6 +117,9 @@ def share_out(
 ) -> None:
     """Set the encoder's share in the first bag, scale the bags' weights by theirs, and move the last bag's bias.
 
+    A share below zero would turn a judge's word round: the most negative one becomes zero and the others are fitted again
+    without it, until none is left.
+
     Args:
         bags: The fitted bags in the order in which they are joined; changed in place.
         encoder: The encoder's margin of each document of role "choose", shape (documents,).
@@ -127,8 +135,13 @@ def share_out(
         )
     each = np.column_stack([encoder, *counted])  # (documents, 1 + bags)
     spread = each.std(axis=0).clip(1e-9)
-    fitted = LogisticRegression(class_weight="balanced").fit(each / spread, labels)
-    shares = np.maximum(fitted.coef_[0], 0.0) / spread  # a share below zero would turn a judge's word round
+    heard = np.ones(each.shape[1], dtype=bool)
+    while True:
+        fitted = LogisticRegression(class_weight="balanced").fit(each / spread * heard, labels)
+        if fitted.coef_[0].min() >= 0:
+            break
+        heard[fitted.coef_[0].argmin()] = False
+    shares = fitted.coef_[0] * heard / spread
     bags[0].encoder_share.data[:] = float(shares[0])
     for bag, share in zip(bags, shares[1:].tolist(), strict=True):
         bag.weight.data *= share

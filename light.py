@@ -143,16 +143,20 @@ def read_about(folder: Path) -> dict[str, Any]:
         raise ValueError(f"{folder} is no ONNX export of mvh: there is no {missing[0]}.")
     try:
         about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
-        version, expected = about["format"], {name: about["sha256"][name] for name in (MODEL, TOKENIZER)}
-        config = {name: about["config"][name] for name in FIELDS}
-        config["id2label"] = {int(index): str(label) for index, label in config["id2label"].items()}
-        about = {"weights": str(about["weights"]), "pad_token_id": int(about["pad_token_id"]), "config": config}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        version = about["format"]
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder / ABOUT} is damaged ({type(error).__name__}: {error}); export again.") from error
     if version != FORMAT:
         raise ValueError(
             f"{folder / ABOUT} has format {version}, and this version of mvh reads {FORMAT}; export again."
         )
+    try:
+        expected = {name: about["sha256"][name] for name in (MODEL, TOKENIZER)}
+        config = {name: about["config"][name] for name in FIELDS}
+        config["id2label"] = {int(index): str(label) for index, label in config["id2label"].items()}
+        about = {"weights": str(about["weights"]), "pad_token_id": int(about["pad_token_id"]), "config": config}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{folder / ABOUT} is damaged ({type(error).__name__}: {error}); export again.") from error
     for name in (MODEL, TOKENIZER):
         if (found := file_hash(folder / name)) != expected[name]:
             raise ValueError(f"{folder / name} has the hash {found[:12]}, and {str(expected[name])[:12]} was exported.")

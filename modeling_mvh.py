@@ -155,6 +155,10 @@ class MvhForSequenceClassification(PreTrainedModel):
         Raises:
             ValueError: If the number of features is not the config's, or characters are missing or have no use.
         """
+        if self.character_bag is not None and characters is None:
+            raise ValueError("The model counts n-grams of characters, and no characters were given.")
+        if self.character_bag is None and characters is not None:
+            raise ValueError("The model counts no n-grams of characters, and characters were given.")
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         if self.config.head == "label_token":
@@ -170,10 +174,7 @@ class MvhForSequenceClassification(PreTrainedModel):
             logits = self.head(self._join_features(pooled, features))  # (B, C)
         if self.bag is not None:
             logits = self.bag.join(logits, input_ids, attention_mask)  # (B, C)
-        if (self.character_bag is None) != (characters is None):
-            counts, given = ("none" if it is None else "some" for it in (self.character_bag, characters))
-            raise ValueError(f"The model counts n-grams of {counts} characters, and {given} were given.")
-        if self.character_bag is not None and characters is not None:
+        if self.character_bag is not None and characters is not None:  # both or none, see above
             logits = self.character_bag.join(logits, characters, characters != 0)  # (B, C)
         loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
         return SequenceClassifierOutput(loss=loss, logits=logits)

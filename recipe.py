@@ -112,8 +112,8 @@ class ModelArguments:
         if self.head == "label_token" and self.feature_names:
             raise ValueError(f"head 'label_token' takes no handcrafted features, got {self.feature_names}.")
         expand_features(self.feature_names)
-        for bag in self.bags().values():
-            check_bag(bag)
+        for name, bag in self.bags().items():
+            check_bag(name, bag)
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {POOLINGS}, got {self.pooling!r}.")
         widths = self.head_widths

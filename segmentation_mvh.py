@@ -194,16 +194,15 @@ def iter_segments(
 
 
 def code_points(text: str, tokens: int) -> np.ndarray:
-    """The characters of a segment as numbers, shape (L,) of int64; 0, which no readable text holds, is free for padding.
+    """The characters of a segment as numbers, shape (L,) of int64; 0 is left for padding, NUL becomes U+FFFD.
 
     Args:
         text: The segment's text.
-        tokens: Its number of tokens; only the last CHARACTERS_PER_TOKEN times as many characters are taken, so that what
-            a batch of tokens costs is bounded.
+        tokens: Its number of tokens, at least 1. Only the last CHARACTERS_PER_TOKEN times as many characters are taken,
+            those of the core, so that what a batch of tokens costs is bounded.
     """
-    return np.frombuffer(
-        text[-CHARACTERS_PER_TOKEN * tokens :].encode("utf-32-le", "surrogatepass"), dtype="<u4"
-    ).astype(np.int64)
+    taken = text[-CHARACTERS_PER_TOKEN * tokens :].replace("\0", "\ufffd")
+    return np.frombuffer(taken.encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.int64)
 
 
 class _Tokens(NamedTuple):

@@ -65,8 +65,16 @@ MDEBERTA = {
 
 
 def load(folder: Path, shape: str | None) -> MvhDetectPipeline:
-    """The detector under today's code; with a shape, a random model of that shape that reads with its tokenizer."""
+    """The detector under today's code; with a shape, a random model of that shape that reads with its tokenizer.
+
+    Raises:
+        ValueError: If it reads more than tokens, which the other ways of scoring have no place for.
+    """
     model, tokenizer = open_folder(folder)
+    if shape is None and (model.config.feature_names or model.config.character_bag):
+        raise ValueError(
+            f"{folder} reads features or characters beside tokens, and the rivals give a model tokens alone."
+        )
     if shape == "mdeberta":
         torch.manual_seed(0)
         backbone = DebertaV2Config(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **MDEBERTA)

@@ -26,9 +26,9 @@ TABLE = Experiment(
     "2,000 texts: the article's settings, character n-grams, and what was learned since",
     f"""Every row of a seed is trained on the same 2,000 documents and judged on the same 1,000. The recipe `few_texts` pools by
 mean, takes larger steps, never freezes, joins the handcrafted features, and counts n-grams of tokens beside the encoder (how
-much each of the two counts are three numbers fitted on documents of role "choose"); for many languages also with n-grams of 2
-to 4 characters. English has no such row: on documents of role "choose" they add nothing there. `minilm_l6_30k` is MiniLM-L6
-with its embeddings under 30,000 word pieces made from the training texts (`mvh.vocabulary_transfer`). {MADE_HERE}""",
+much each of them counts, and the offset, are fitted on documents of role "choose"); in the last row also n-grams of 2 to 4
+characters. `minilm_l6_30k` is MiniLM-L6 with its embeddings under 30,000 word pieces made from the training texts
+(`mvh.vocabulary_transfer`). {MADE_HERE}""",
     rows=(
         Row("English, the article's settings", plain(DOCUMENTS), published=(("F1", PLAIN[DOCUMENTS]),)),
         Row("English, n-grams", plain(DOCUMENTS), kind="char_ngram"),

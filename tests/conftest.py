@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,6 +116,24 @@ def backbone_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrai
     config = AutoConfig.for_model("bert", vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **TINY)
     AutoModelForTextEncoding.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def detector_of_characters(tmp_path_factory: pytest.TempPathFactory, detector: Path) -> Path:
+    """The toy detector with a bag of characters of random weights beside it: other scores, the old calibration."""
+    from mvh.bag_mvh import NgramBag
+    from mvh.opening import open_folder
+
+    folder = tmp_path_factory.mktemp("detector-of-characters") / "toy"
+    shutil.copytree(detector, folder)
+    model, _ = open_folder(detector)
+    torch.manual_seed(0)
+    model.config.character_bag = {"orders": [1, 2, 3], "buckets": 1024}
+    model.character_bag = NgramBag(**model.config.character_bag)
+    model.character_bag.idf.data.uniform_(0, 2)
+    model.character_bag.weight.data.normal_(0, 3)
+    model.save_pretrained(folder)
     return folder
 
 

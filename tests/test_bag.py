@@ -62,7 +62,7 @@ def test_the_order_of_tokens_counts() -> None:
 
 @given(text=st.text(max_size=60))
 def test_code_points_are_the_text(text: str) -> None:
-    assert "".join(map(chr, code_points(text, 60).tolist())) == text
+    assert "".join(map(chr, code_points(text, 60).tolist())) == text.replace("\0", "\ufffd"), "0 is for padding alone"
     assert code_points("\ud800a", 3).tolist() == [0xD800, 97], "half a character is no reason to fail"
     assert len(code_points("x" * 10_000, 3)) == 3 * CHARACTERS_PER_TOKEN, "a word without end is one token and no more"
 
@@ -105,6 +105,30 @@ def test_the_shares_follow_who_is_right() -> None:
         share_out([NgramBag([1], 4)], right, [noise], np.zeros(200, dtype=np.int64))
 
 
+def test_no_share_is_negative_and_who_is_not_heard_moves_nothing() -> None:
+    """A bag that repeats the encoder's noise would be heard with a negative share; the others are fitted without it."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(400) % 2
+    shared = rng.normal(0, 1, 400)
+    encoder, repeats = labels + shared, shared + 3 + rng.normal(0, 0.1, 400)
+    bags = [NgramBag([1], 4), NgramBag([1], 4)]
+    for bag in bags:
+        bag.weight.data[:] = 1.0
+    alone = [NgramBag([1], 4)]
+    share_out(bags, encoder, [repeats, np.zeros(400)], labels)
+    share_out(alone, encoder, [np.zeros(400)], labels)
+    assert bags[0].weight[0] == 0 and bags[0].bias == 0
+    assert bags[0].encoder_share.item() == pytest.approx(alone[0].encoder_share.item(), rel=1e-3)
+    assert bags[1].bias.item() == pytest.approx(alone[0].bias.item(), abs=1e-3)
+
+
+def test_wishes_for_bags_that_are_none_are_refused() -> None:
+    rows = segments(np.random.default_rng(0), 8)
+    for wanted in ({}, {"letters": {"orders": [1], "buckets": 4}}):
+        with pytest.raises(ValueError, match="Bags have the names"):
+            add_bags(None, rows, rows, np.zeros((8, 2), dtype=np.float32), wanted)
+
+
 @pytest.mark.parametrize("names", [("bag",), ("character_bag",), ("character_bag", "bag")])
 def test_joined_saved_and_loaded_it_says_the_same(
     tmp_path: Path, backbone_folder: Path, names: tuple[str, ...]
@@ -137,4 +161,4 @@ def test_joined_saved_and_loaded_it_says_the_same(
 )  # fmt: skip
 def test_a_bag_that_cannot_be_is_refused(bag: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="bag"):
-        check_bag(bag)
+        check_bag("bag", bag)

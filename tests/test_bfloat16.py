@@ -69,6 +69,23 @@ def test_the_exact_gelu_is_computed_with_the_product_and_no_other(activation, jo
 
 
 @packs
+def test_bags_are_counted_in_a_twin_as_in_its_model():
+    torch.manual_seed(0)
+    bag = {"orders": [1, 2], "buckets": 64}
+    backbone = AutoConfig.for_model("bert", vocab_size=100, **TINY)
+    config = MvhConfig(backbone, core_tokens=60, context_tokens=8, bag=bag, character_bag=bag)
+    model = MvhForSequenceClassification(config).eval()
+    for part in (model.bag, model.character_bag):
+        part.idf.data.uniform_(0, 2)
+        part.weight.data.normal_(0, 5)
+    given = batch((40, 9), 40)
+    given["characters"] = torch.tensor([[65, 66, 67, 0], [67, 66, 0, 0]])
+    with torch.inference_mode():
+        exact = model(**given).logits
+    assert (in_bfloat16(twin_of(model), given) - exact).abs().max() < 0.02
+
+
+@packs
 def test_a_twin_shares_weights_and_leaves_the_model_alone(model):
     given = batch((40, 9), 40)
     with torch.inference_mode():

@@ -122,6 +122,15 @@ def test_what_each_member_said_is_what_it_says_alone(merged, averaged, detector,
             assert (said["p_value"], said["segments"]) == (own["p_value"], len(own["segments"]))
 
 
+def test_only_the_member_that_counts_characters_is_given_them(detector, detector_of_characters, tmp_path):
+    both = ensemble.make_ensemble([detector, detector_of_characters], tmp_path / "both", "mean_p")
+    texts = [make_text(label, words, seed=words) for label in (0, 1) for words in (5, 90)]
+    together = list(load(both).readings(texts))
+    for member, folder in enumerate((detector, detector_of_characters)):
+        for readings, (alone,) in zip(together, load(folder).readings(texts), strict=True):
+            assert np.allclose(readings[member].document.margins, alone.document.margins, atol=1e-4)
+
+
 def test_merged_p_values_are_those_of_the_members(merged, detector, other):
     both = [load(folder)(MIXED)["p_value"] for folder in (detector, other)]
     result = load(merged)(MIXED)

@@ -33,6 +33,13 @@ def folder(detector, tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="module")
+def folder_of_characters(detector_of_characters, tmp_path_factory):
+    out = tmp_path_factory.mktemp("onnx-of-characters") / "light"
+    assert export_onnx.main([str(detector_of_characters), str(out)]) == 0
+    return out
+
+
 def same(mine, other, path=""):
     """Two results are the same, numbers within 1e-4."""
     if isinstance(mine, dict):
@@ -49,10 +56,20 @@ def same(mine, other, path=""):
         assert mine == other, path
 
 
-def test_an_export_judges_as_the_detector_does(detector, folder):
-    model, tokenizer = open_folder(detector)
-    detect, quick = MvhDetectPipeline(model=model, tokenizer=tokenizer, device="cpu"), light.load_light(folder)
-    texts = [*TEXTS, "", None, "A [SEP] and a [CLS] are only text. " * 40]
+@pytest.mark.parametrize("kind", ["", "_of_characters"])
+def test_an_export_judges_as_the_detector_does(kind, request):
+    model, tokenizer = open_folder(request.getfixturevalue(f"detector{kind}"))
+    detect = MvhDetectPipeline(model=model, tokenizer=tokenizer, device="cpu")
+    quick = light.load_light(request.getfixturevalue(f"folder{kind}"))
+    texts = [
+        *TEXTS,
+        "",
+        None,
+        "A [SEP] and a [CLS] are only text. " * 40,
+        "ab",
+        "\x00",
+        f"One {'w' * 3000} and a word.",
+    ]
     options = {"alpha": 0.1, "correction": "holm", "vote": "any"}
     for mine, other in zip(detect(texts), quick(iter(texts)), strict=True):
         same(mine, other)
@@ -89,7 +106,8 @@ def test_kinds_of_models_are_exported_with_batch_and_length_free(tmp_path, kind,
         mask[0, tokens // 2 :] = 0
         inputs = {"input_ids": ids, "attention_mask": mask}
         if model.character_bag is not None:
-            inputs["characters"] = torch.randint(0, 1 << 20, (rows, 5 * tokens))
+            inputs["characters"] = torch.randint(1, 1 << 20, (rows, 5 * tokens))
+            inputs["characters"][0, tokens:] = 0
         with torch.inference_mode():
             exact = model(**inputs).logits.numpy()
         (found,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
@@ -148,7 +166,7 @@ def test_a_damaged_export_and_an_option_it_has_not_are_sentences(folder, tmp_pat
     assert cli_detect.main(["--model", str(copy), str(tmp_path / "none.txt")]) == 1
     assert "was exported" in capsys.readouterr().err
     about = json.loads((copy / light.ABOUT).read_text(encoding="utf-8"))
-    (copy / light.ABOUT).write_text(json.dumps({**about, "format": 99}), encoding="utf-8")
+    (copy / light.ABOUT).write_text(json.dumps({"format": 99, "fields": "of which nothing is known"}), encoding="utf-8")
     with pytest.raises(ValueError, match="format 99"):
         light.load_light(copy)
     lacking = {key: value for key, value in about["config"].items() if key != "alpha"}

@@ -149,11 +149,12 @@ def test_blocks_tile_the_core_and_know_their_place(tokenizer):
     assert "".join(cores) == normalize(text).text.lstrip(), "the blocks of one core end where those of the next begin"
 
 
-def test_a_window_over_a_whole_segment_scores_as_the_segment(detector):
+@pytest.mark.parametrize("kind", ["detector", "detector_of_characters"])
+def test_a_window_over_a_whole_segment_scores_as_the_segment(kind, request):
     """The second look is the same model on the same ids: two blocks that make up a text have the text's margin."""
     from transformers import pipeline
 
-    detect = pipeline("mvh-detect", model=str(detector), trust_remote_code=True)
+    detect = pipeline("mvh-detect", model=str(request.getfixturevalue(kind)), trust_remote_code=True)
     text = make_text(1, 25, 5)
     outputs = list(detect.preprocess(text))  # cores of 32 tokens: one block each
     assert len(outputs) == 1

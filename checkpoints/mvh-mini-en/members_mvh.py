@@ -141,8 +141,9 @@ def segment_inputs(member: Member, index: int, text: Any, document_type: str | N
             features = compute_features(segment.text, config.feature_names, config.feature_data, document_type)  # (F,)
             item["features"] = features[None]  # (1, F)
         if config.character_bag:
+            edges = [*segment.block_offsets, len(segment.text)]
             item["characters"] = code_points(segment.text, len(segment.input_ids))[None]  # (1, L)
-            item["block_texts"] = [segment.text[i:j] for i, j in pairwise([*segment.block_offsets, None])]
+            item["block_texts"] = [segment.text[begin:end] for begin, end in pairwise(edges)]
         yield item
 
 

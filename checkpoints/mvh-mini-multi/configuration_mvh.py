@@ -136,9 +136,9 @@ class MvhConfig(PretrainedConfig):
             known("A step of normalization", step, ALL_STEPS)
         with sentences("feature_data"):
             check_feature_data(self.feature_names, self.feature_data)
-        for bag in (self.bag, self.character_bag):
+        for name, bag in (("bag", self.bag), ("character_bag", self.character_bag)):
             if bag is not None:
-                check_bag(bag)
+                check_bag(name, bag)
         longest = self.core_tokens + self.context_tokens + 2  # with [CLS] and [SEP]
         positions = getattr(self.backbone_config, "max_position_embeddings", None)
         absolute = getattr(self.backbone_config, "model_type", "") in ABSOLUTE_POSITIONS
