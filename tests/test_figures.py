@@ -163,6 +163,13 @@ def corpora_claims():
     ]
 
 
+def generalisation_claims():
+    tasks = result("generalisation")["groups"]["collections"]["tasks"]
+    rates = {name.split()[-1]: task["rows"]["mvh-mini-en"]["fpr_0.05"]["rate"] for name, task in tasks.items()}
+    low, high = min(rates, key=rates.get), max(rates, key=rates.get)
+    return [f"human texts pass, {rates[low] * 100:.0f} % ({low}) to {rates[high] * 100:.0f} % ({high})"]
+
+
 def task_claims():
     csv, held_back = result("toxic")["csv"], ROLES["calibration_segments"] + ROLES["calibration_documents"]
     return [
@@ -216,7 +223,7 @@ def writer_claims():
 
 STATUS = [f"2 usage, {INTERRUPTED} interrupted", f"2 wrong usage, {INTERRUPTED} interrupted"]
 CLAIMS = {
-    "README.md": lambda: [*STATUS, *attack_claims()],
+    "README.md": lambda: [*STATUS, *attack_claims(), *generalisation_claims()],
     "docs/developer.md": lambda: STATUS,
     "docs/corpora.md": lambda: [*STATUS, *corpora_claims()],
     "docs/verdict.md": verdict_claims,

@@ -117,7 +117,7 @@ def test_readme_figures_are_the_results():
     """Every row of figures in the README stands, figure for figure, in one of the results pages it names."""
     pages = [
         (ROOT / "results" / f"{name}.md").read_text()
-        for name in ("mvh-mini-en", "mvh-mini-multi", "generalisation_languages", "attacks")
+        for name in ("mvh-mini-en", "mvh-mini-multi", "generalisation", "generalisation_languages", "attacks")
     ]
     results = "\n".join(pages).splitlines()
     rows = [line for line in (ROOT / "README.md").read_text().splitlines() if re.match(r"\|.*\d\.\d{3}", line)]
