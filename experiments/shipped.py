@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mvh.card import measured_rows, write_card
+from mvh.experiments.attacks import shown
 from mvh.score import decimals
 from mvh.score import markdown as score_tables
 
@@ -40,7 +41,7 @@ def comparison(score: dict[str, Any], baselines: dict[str, Any]) -> str:
 
 
 def training_summary(log: dict[str, Any]) -> dict[str, Any]:
-    """What a reader needs of a training log: recipe, losses and evaluations by epoch, versions, commit."""
+    """What a reader needs of a training log: recipe, losses and evaluations by epoch, what came of it, versions, commit."""
     recipe = {**log["model"], **{k: v for k, v in log["data"].items() if v is not None}}
     keys = (
         "num_train_epochs",
@@ -56,14 +57,14 @@ def training_summary(log: dict[str, Any]) -> dict[str, Any]:
         "seed",
     )
     recipe |= {key: log["training"][key] for key in keys if key in log["training"]}
-    recipe["backbone"] = "/".join(
-        Path(recipe["backbone"]).parts[-2:]
-    )  # a Hub name stays, a local path loses its folders
+    # a Hub name stays, local paths lose their folders
+    recipe["backbone"] = "/".join(Path(recipe["backbone"]).parts[-2:])
+    recipe["train_file"] = shown(recipe.get("train_file", []))
     evaluations = [entry for entry in log["history"] if "eval_loss" in entry]
     losses = [[entry["step"], entry["loss"]] for entry in log["history"] if "loss" in entry]
     runtime = next((entry["train_runtime"] for entry in log["history"] if "train_runtime" in entry), None)
     kept: dict[str, Any] = {
-        key: log[key] for key in ("commit", "versions", "python", "threads", "world_size") if key in log
+        key: log[key] for key in ("metrics", "commit", "versions", "python", "threads", "world_size") if key in log
     }
     return {"recipe": recipe, "train_seconds": runtime, "evaluations": evaluations, "losses": losses, **kept}
 
