@@ -21,9 +21,7 @@ from transformers import PreTrainedModel
 from mvh.bag_mvh import NgramBag, count_runs, hashed_ngrams
 from mvh.segmentation_mvh import code_points
 
-INVERSE_STRENGTH = (
-    50.0  # C of the regression: best of 10, 50 and 200 on role "choose" of 2,000 texts, for tokens in either track
-)
+INVERSE_STRENGTH = 50.0  # C of the regression: best of 10, 50 and 200 for tokens, on role "choose" of 2,000 texts
 FEWEST_SEGMENTS = 3  # an n-gram of fewer training segments is not counted, be they of one document
 READERS: dict[str, Callable[[dict[str, Any]], list[list[int]]]] = {  # field of a config -> what its bag counts
     "bag": lambda rows: rows["input_ids"],
@@ -57,8 +55,9 @@ def add_bags(
     """
     _, first, owner = np.unique(choose["document_id"], return_index=True, return_inverse=True)
     tokens = np.asarray(choose["core_tokens"], dtype=np.float64)
-    if not wanted or (unknown := sorted(set(wanted) - set(READERS))):
-        raise ValueError(f"Bags have the names {sorted(READERS)}, and {unknown if wanted else 'none'} is wanted.")
+    unknown = sorted(set(wanted) - set(READERS))
+    if unknown or not wanted:
+        raise ValueError(f"Bags have the names {sorted(READERS)}, and {unknown or 'none'} is wanted.")
     names = [name for name in READERS if name in wanted]
     bags = [fit_bag(train, name, **wanted[name]) for name in names]
     margins = np.asarray(logits[:, 1] - logits[:, 0], dtype=np.float64)  # (segments,)
