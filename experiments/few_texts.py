@@ -28,8 +28,8 @@ TABLE = Experiment(
 mean, takes larger steps, never freezes, joins the handcrafted features, and counts n-grams of tokens beside the encoder (how
 much each of them counts, and the offset, are fitted on documents of role "choose"); in the last row also n-grams of 2 to 4
 characters, and there every document counts alike in the fit of both bags: the other rows, where the JSON names a commit before
-8284ee5, let every segment count alike. `minilm_l6_30k` is MiniLM-L6 with its embeddings under 30,000 word pieces made from the training texts
-(`mvh.vocabulary_transfer`). {MADE_HERE}""",
+8284ee5, let every segment count alike. `minilm_l6_30k` is MiniLM-L6 with its embeddings under 30,000 word pieces made from the
+training texts (`mvh.vocabulary_transfer`). {MADE_HERE}""",
     rows=(
         Row("English, the article's settings", plain(DOCUMENTS), published=(("F1", PLAIN[DOCUMENTS]),)),
         Row("English, n-grams", plain(DOCUMENTS), kind="char_ngram"),
