@@ -46,7 +46,7 @@ def can_keep(args: Any, config: Any) -> bool:
     if not args.keep_frozen_features or not args.frozen_epochs:
         return False
     devices = args.world_size * max(1, args.n_gpu)
-    reasons = [  # a bag is there where a detector with one is trained further
+    reasons = [  # no recipe begins with a bag; a detector given to the Trainer may
         (config.head != "layers", f"The head {config.head!r} reads every token, not one vector"),
         (bool(config.bag), "The bag of n-grams reads the tokens themselves"),
         (bool(config.character_bag), "The bag of n-grams reads the characters themselves"),
