@@ -70,14 +70,20 @@ def run_file(row: Row, job: Job) -> Path:
     return job.work / "runs" / f"{kind}-{row.training.name()}-{row.test}-{made_of}-{job.seed}-{asked}.json"
 
 
-def shown_runs(folder: Path) -> dict[tuple[str, str, int], dict[str, Any]]:
-    """The runs that the tables in a folder show, by signature, backbone and seed."""
+Shown = dict[tuple[str, str, str, int], dict[str, Any]]
+
+
+def shown_runs(folder: Path) -> Shown:
+    """The runs that the tables in a folder show, by test file, signature, backbone and seed.
+
+    By test file too: a training on both tracks has one signature, and a run for each track it is judged on.
+    """
     found = {}
     for file in sorted(folder.glob("*.json")):
         table = json.loads(file.read_text(encoding="utf-8"))
         for row in table.get("rows", []) if "experiment" in table else []:
             for run in (run for runs in row.get("runs", {}).values() for run in runs):
-                found[run["signature"], run["backbone"], run["seed"]] = run
+                found[row["test"], run["signature"], run["backbone"], run["seed"]] = run
     return found
 
 
@@ -152,9 +158,7 @@ def own_backbones(experiment: Experiment) -> list[str]:
     return [name for name in BACKBONES if name in named]
 
 
-def runs_of(
-    row: Row, given: Job, args: argparse.Namespace, before: dict[tuple[str, str, int], dict[str, Any]]
-) -> tuple[list[dict[str, Any]], list[str]]:
+def runs_of(row: Row, given: Job, args: argparse.Namespace, before: Shown) -> tuple[list[dict[str, Any]], list[str]]:
     """The finished runs of a row on every backbone, those made now among them; and a sentence for each that failed."""
     runs: list[dict[str, Any]] = []
     faults: list[str] = []
@@ -164,7 +168,7 @@ def runs_of(
             if not files_of(row) <= set(given.files) or row.backbone not in (None, backbone):
                 continue
             asked = signed(row, job)
-            made = kept_run(run_file(row, job), asked) or before.get((asked, backbone, seed))
+            made = kept_run(run_file(row, job), asked) or before.get((row.test, asked, backbone, seed))
             trained_here = args.backbone if row.backbone else args.backbone[:1]
             if made is None and backbone in trained_here and wanted(row, args):
                 try:

@@ -157,6 +157,26 @@ def test_a_run_that_fails_costs_itself_alone(files, tmp_path, monkeypatch):
     assert [bool(row["runs"]) for row in shown] == [False, True]
 
 
+def test_a_page_shows_a_run_for_the_file_it_was_judged_on(files, tmp_path, monkeypatch):
+    """A training on both tracks is judged on each: a table that shows one of the runs has not made the other."""
+    both = Training(("english", "multilingual"), 1000)
+    rows = tuple(Row(f"both -> {test}", both, test) for test in ("english", "multilingual"))
+    table = Experiment("toy", "A toy table", "About it.", rows, ("argmax",))
+    made = []
+
+    def run(row, job):
+        made.append(row.test)
+        signed = article_table.signed(row, job)
+        return {"backbone": job.backbone, "seed": 0, "auroc": 0.5, "decisions": {}, "signature": signed}
+
+    monkeypatch.setattr(article_table, "run", run)
+    options = ["--english", *files["english"], "--multilingual", *files["multilingual"], "--backbone", "scratch"]
+    options += ["--work", str(tmp_path / "work"), "--seeds", "0", "--out", str(tmp_path / "t.json")]
+    article_table.main(table, [*options, "--rows", "english"])
+    article_table.main(table, options)
+    assert made == ["english", "multilingual"]
+
+
 def test_a_page_says_which_texts_were_not_rewritten():
     made = {"texts": {"asked": 500, "failed": 3}}
     row = {"title": "half", "runs": {"mdeberta": [{"seed": 1, "augmentation": [made]}, {"seed": 2}]}}
