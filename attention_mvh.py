@@ -18,6 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 NAME = f"{__name__}.attention"  # code that came with another checkpoint has another name
+NO_MATTER = ("output_hidden_states",)  # what may be asked of the encoder and changes nothing in its attention
 SCORES_AT_ONCE = 2**20  # 2 MB in bfloat16: one segment of 256 tokens with its context and twelve heads
 
 
@@ -87,7 +88,7 @@ def serves(
         and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
         and getattr(module, "is_causal", True) is False
         and (attention_mask is None or attention_mask.dtype == torch.bool)
-        and all(value is None or value is False for value in others.values())
+        and all(value is None or value is False for name, value in others.items() if name not in NO_MATTER)
     )
 
 

@@ -1,4 +1,4 @@
-"""Recipe and training segments -> the detector that is trained: backbone, head, statistics of the features, LoRA."""
+"""Recipe and training segments -> the detector that is trained: backbone, pooling, head, statistics of the features, LoRA."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from typing import Any
 
 import datasets
 import numpy as np
+import torch
 from transformers import AutoConfig, PreTrainedModel
 
 from mvh.features_mvh import expand_features
 from mvh.fit_features import fit_feature_data, segment_features, type_or_source
+from mvh.frozen import similar_batches
 from mvh.modeling_mvh import MvhForSequenceClassification, backbone_class, label_token_ids
+from mvh.pooling_mvh import statistics
 from mvh.recipe import ModelArguments
+
+SCALED_BY = 512  # training segments that scale the pooled vector
+SCALE_BATCH = 16
 
 
 def label_tokens(model_args: ModelArguments, tokenizer: Any) -> list[int] | None:
@@ -57,6 +63,8 @@ def build_model(
         feature_std=std,
         feature_data=data,
     )
+    if model_args.pooling == "statistics":
+        fit_pooling(model, train_segments)
     if not model_args.train_embeddings:
         model.get_input_embeddings().requires_grad_(False)
     if not model_args.lora_r:
@@ -104,6 +112,22 @@ def feature_statistics(
     values = np.array([segment_features(row, names, data) for row in rows], dtype=np.float64)  # (segments, F)
     std = values.std(axis=0)
     return values.mean(axis=0).tolist(), np.where(std > 1e-5, std, 1.0).tolist()
+
+
+@torch.no_grad()
+def fit_pooling(model: PreTrainedModel, segments: datasets.Dataset) -> None:
+    """Scale the vector of pooling "statistics" by what the untrained encoder makes of training segments, evenly drawn."""
+    step = max(1, len(segments) // SCALED_BY)
+    ids = segments.select(range(0, len(segments), step)[:SCALED_BY])["input_ids"]
+    model.eval()
+    vectors = []
+    for rows in similar_batches([len(one) for one in ids], SCALE_BATCH):
+        parts = [torch.tensor(ids[row]) for row in rows]
+        batch = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True)  # (B, T)
+        mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(part) for part in parts], batch_first=True)  # (B, T)
+        states = model.encoder(input_ids=batch, attention_mask=mask, output_hidden_states=True).hidden_states
+        vectors.append(statistics(states, mask))  # (B, P)
+    model.pool.fit_scale(torch.cat(vectors))
 
 
 def _without_ids(segments: datasets.Dataset) -> datasets.Dataset:

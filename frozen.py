@@ -66,7 +66,7 @@ def similar_batches(lengths: Sequence[int], size: int) -> list[list[int]]:
 
 @torch.no_grad()
 def pooled_vectors(detector: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """What the head is given of a batch, without the handcrafted features: shape (B, H).
+    """What the head is given of a batch, without the handcrafted features: shape (B, P).
 
     Args:
         detector: A `MvhForSequenceClassification` in eval mode.
@@ -78,21 +78,20 @@ def pooled_vectors(detector: Any, inputs: dict[str, torch.Tensor]) -> torch.Tens
         detector(**inputs)
     finally:
         hook.remove()
-    return seen[0][:, : detector.config.backbone_config.hidden_size]  # (B, H + F) -> (B, H)
+    return seen[0][:, : seen[0].shape[1] - len(detector.config.feature_names)]  # (B, P + F) -> (B, P)
 
 
 @contextmanager
-def looked_up(encoder: torch.nn.Module, vectors: torch.Tensor) -> Iterator[None]:
-    """Let the encoder take row numbers (B, 1) for token ids, and answer with those rows of `vectors` (N, H).
+def looked_up(detector: Any, vectors: torch.Tensor) -> Iterator[None]:
+    """Let a detector take row numbers (B, 1) for token ids, and its head be given those rows of `vectors` (N, P)."""
 
-    Each segment is then one token long, (B, 1, H), and both poolings leave its vector as it is.
-    """
+    def rows(input_ids: torch.Tensor, attention_mask: torch.Tensor, **named: Any) -> BaseModelOutput:
+        return BaseModelOutput(last_hidden_state=vectors[input_ids])  # (B, 1) -> (B, 1, P)
 
-    def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> BaseModelOutput:
-        return BaseModelOutput(last_hidden_state=vectors[input_ids])  # (B, 1) -> (B, 1, H)
-
-    encoder.forward = forward  # of this module alone; its class keeps its own
+    encoder, pool = detector.encoder, detector.pool
+    encoder.forward = rows  # of this module alone; its class keeps its own
+    pool.forward = lambda output, attention_mask: output.last_hidden_state[:, 0]  # (B, 1, P) -> (B, P)
     try:
         yield
     finally:
-        del encoder.forward
+        del encoder.forward, pool.forward

@@ -16,11 +16,12 @@ import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
 from mvh.bag_mvh import check_bag
-from mvh.configuration_mvh import HEADS, POOLINGS
+from mvh.configuration_mvh import HEADS
 from mvh.dataset_builder.augment import Plan, make_plans
 from mvh.dataset_builder.perturb import PerturbPlan, perturb_plans
 from mvh.features_mvh import expand_features
 from mvh.normalization_mvh import STEPS, normalize
+from mvh.pooling_mvh import POOLINGS
 
 STORE_DTYPES = ("float32", "float16", "bfloat16")
 PLAIN_SCHEDULES = ("linear", "SchedulerType.LINEAR")  # the default of TrainingArguments: nobody asked for another
@@ -53,7 +54,7 @@ class ModelArguments:
         default_factory=list,
         metadata={"help": "Of 'label_token': a word of one token for each label; the labels' names when empty."},
     )
-    pooling: str = field(default="cls", metadata={"help": "'cls' or 'mean'."})
+    pooling: str = field(default="cls", metadata={"help": "'cls', 'mean' or 'statistics'."})
     head_widths: list[int] = field(
         default_factory=lambda: [512, 256],
         metadata={"help": "Widths of the head's hidden layers; in a recipe [] is one linear layer."},

@@ -52,7 +52,7 @@ class LengthBatches(torch.utils.data.Sampler[int]):
 class MvhTrainer(Trainer):
     """Trainer with milestones in epochs, evaluation in the dataset's order, and frozen epochs without the encoder."""
 
-    kept: torch.Tensor | None = None  # (N, H), what the frozen encoder makes of the training segments
+    kept: torch.Tensor | None = None  # (N, P), what the frozen encoder makes of the training segments
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
@@ -77,20 +77,20 @@ class MvhTrainer(Trainer):
         if self.kept is None:
             self.kept = self._encode_training_set(detector)
         inputs |= {"input_ids": rows[:, None], "attention_mask": torch.ones_like(rows)[:, None]}  # (B, 1)
-        with looked_up(detector.encoder, self.kept):
+        with looked_up(detector, self.kept):
             return super().training_step(model, inputs, num_items_in_batch)
 
     def _encode_training_set(self, detector: Any) -> torch.Tensor:
-        """The frozen encoder's vectors of all training segments, shape (N, H); draws no random number."""
+        """The frozen encoder's vectors of all training segments, shape (N, P); draws no random number."""
         detector.eval()
         lengths = self.train_dataset["length"]
         vectors = torch.empty(0)
         for rows in similar_batches(lengths, self.args.eval_batch_size):
             batch = self._prepare_inputs(self.data_collator([self.train_dataset[row] for row in rows]))
             with self.accelerator.autocast():
-                found = pooled_vectors(detector, {k: v for k, v in batch.items() if k not in (ROW, "labels")})  # (B, H)
+                found = pooled_vectors(detector, {k: v for k, v in batch.items() if k not in (ROW, "labels")})  # (B, P)
             if not len(vectors):
-                vectors = found.new_empty(len(lengths), found.shape[1])  # (N, H)
+                vectors = found.new_empty(len(lengths), found.shape[1])  # (N, P)
             vectors[rows] = found
         return vectors
 

@@ -52,7 +52,7 @@ def tasks(model: MvhForSequenceClassification, batch: int, tokens: int) -> dict[
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     labels = torch.arange(batch) % 2  # (B,)
     rows = {"input_ids": torch.arange(batch)[:, None], "attention_mask": torch.ones(batch, 1, dtype=torch.long)}
-    vectors = torch.randn(batch, model.config.backbone_config.hidden_size)  # (B, H)
+    vectors = torch.randn(batch, model.config.backbone_config.hidden_size)  # (B, P)
     optimizers: dict[str, torch.optim.Optimizer] = {}  # made at the first step of each, as their state is
 
     def step(name: str, frozen: bool = False, table: bool = True, dropout: float = 0.0, kept: bool = False) -> None:
@@ -69,7 +69,7 @@ def tasks(model: MvhForSequenceClassification, batch: int, tokens: int) -> dict[
             optimizers[which] = torch.optim.AdamW(trained, lr=1e-6, fused=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=name != PLAIN and has_bfloat16("cpu")):
             if kept:
-                with looked_up(model.encoder, vectors):
+                with looked_up(model, vectors):
                     loss = model(**rows, labels=labels).loss
             else:
                 loss = model(**inputs, labels=labels).loss

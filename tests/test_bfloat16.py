@@ -86,6 +86,20 @@ def test_bags_are_counted_in_a_twin_as_in_its_model():
 
 
 @packs
+def test_statistics_of_every_layer_are_as_near_and_as_fast(monkeypatch):
+    """That all hidden states are asked for does not send the attention the slow way."""
+    torch.manual_seed(0)
+    backbone = AutoConfig.for_model("bert", vocab_size=100, **TINY)
+    model = MvhForSequenceClassification(MvhConfig(backbone, pooling="statistics", core_tokens=60, context_tokens=8))
+    given = batch((40, 9), 40)
+    with torch.inference_mode():
+        exact = model.eval()(**given).logits
+    twin = twin_of(model)
+    monkeypatch.setattr(attention_mvh, "sdpa_attention_forward", lambda *a, **k: pytest.fail("the slow way"))
+    assert (in_bfloat16(twin, given) - exact).abs().max() < 0.02 * exact.abs().max() + 0.01
+
+
+@packs
 def test_a_twin_shares_weights_and_leaves_the_model_alone(model):
     given = batch((40, 9), 40)
     with torch.inference_mode():
@@ -173,7 +187,7 @@ def test_three_steps_step_aside():
     def serves(mask=None, dropout=0.0, **others):
         return attention_mvh.serves(asking, *states[:2], mask, dropout, others)
 
-    assert serves() and serves(position_bias=None, output_attentions=False)
+    assert serves() and serves(position_bias=None, output_attentions=False, output_hidden_states=True)
     assert not serves(position_bias=states) and not serves(is_causal=True)
     assert not serves(mask=torch.zeros(1, 1, 4, 4)), "a mask that is added"
     assert not serves(dropout=0.1)

@@ -14,6 +14,7 @@ from transformers import BertModel, T5Config
 
 from mvh import frozen, train
 from mvh.modeling_mvh import MvhForSequenceClassification
+from mvh.pooling_mvh import POOLINGS
 from mvh.sole_use import sole_use
 
 from .conftest import make_rows, write_jsonl
@@ -116,23 +117,23 @@ def test_where_vectors_cannot_be_kept_a_sentence_says_so(monkeypatch):
     assert not frozen.can_keep(given, config) and len(said) == 4, "nobody asked for it"
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("pooling", POOLINGS)
 def test_looked_up_vectors_give_the_logits(backbone_folder, pooling):
     """Whatever the pooling, padding and order; T5's encoder takes the same words."""
     models = [MvhForSequenceClassification.from_backbone(str(backbone_folder), pooling=pooling)]
-    if pooling == "mean":
+    if pooling != "cls":
         small = T5Config(vocab_size=50, d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
-        models.append(MvhForSequenceClassification(type(models[0].config)(backbone_config=small, pooling="mean")))
+        models.append(MvhForSequenceClassification(type(models[0].config)(backbone_config=small, pooling=pooling)))
     ids = torch.randint(5, 40, (6, 12))
     mask = (torch.arange(12) < torch.tensor([[3], [12], [5], [1], [12], [7]])).long()
     for model in models:
         model.eval()
         vectors = frozen.pooled_vectors(model, {"input_ids": ids, "attention_mask": mask})
         rows = torch.tensor([4, 0, 3])
-        with frozen.looked_up(model.encoder, vectors):
+        with frozen.looked_up(model, vectors):
             given = model(input_ids=rows[:, None], attention_mask=torch.ones(3, 1, dtype=torch.long)).logits
         assert torch.allclose(given, model(input_ids=ids, attention_mask=mask).logits[rows], atol=1e-6)
-        assert "forward" not in vars(model.encoder)
+        assert "forward" not in vars(model.encoder) and "forward" not in vars(model.pool)
 
 
 def test_batches_hold_similar_lengths():

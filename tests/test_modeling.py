@@ -6,6 +6,7 @@ from transformers import AutoConfig
 
 from mvh.configuration_mvh import MvhConfig
 from mvh.modeling_mvh import MvhForSequenceClassification
+from mvh.pooling_mvh import POOLINGS
 
 from .conftest import TINY
 
@@ -34,7 +35,7 @@ def batch(rows=3, tokens=12):
 
 
 @pytest.mark.parametrize("kind", list(BACKBONES))
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("pooling", POOLINGS)
 def test_any_backbone_scores_and_comes_back_from_disk(kind, pooling, tmp_path):
     model = tiny_model(kind, pooling=pooling)
     ids = batch()
@@ -49,7 +50,7 @@ def test_any_backbone_scores_and_comes_back_from_disk(kind, pooling, tmp_path):
 
 
 @pytest.mark.parametrize("kind", list(BACKBONES))
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
+@pytest.mark.parametrize("pooling", POOLINGS)
 def test_padding_changes_nothing(kind, pooling):
     model, ids = tiny_model(kind, pooling=pooling), batch()
     padded = torch.nn.functional.pad(ids, (0, 5))

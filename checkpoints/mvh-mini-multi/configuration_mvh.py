@@ -11,11 +11,11 @@ from .corrections_mvh import CORRECTIONS, known
 from .features_mvh import check_feature_data, expand_features
 from .fields_mvh import KINDS, check_kinds, check_others, check_unread, sentences, two_labels
 from .normalization_mvh import ALL_STEPS
+from .pooling_mvh import POOLINGS
 from .pvalues_mvh import P_VALUES
 from .voting_mvh import VOTES, check_alpha
 
 HEADS = ("layers", "label_token")
-POOLINGS = ("cls", "mean")
 ABSOLUTE_POSITIONS = ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "albert", "mpnet")
 WIDEST = 1 << 16  # of a layer of the head: more would fill the memory before the weights are compared
 AUTO_MAP = {
@@ -34,7 +34,8 @@ class MvhConfig(PretrainedConfig):
             encoder-decoder that generates the label as one token, and pooling, widths, dropout and features of a head
             have no use.
         label_token_ids: Of a label token the ids of the two label words, label 0 first; else None.
-        pooling: "cls" takes the first token's hidden state, "mean" averages over the tokens.
+        pooling: "cls" takes the first token's hidden state, "mean" averages over the tokens, "statistics" takes mean and
+            standard deviation over the tokens of every layer (`pooling_mvh`).
         head_widths: Widths of the head's hidden layers (GELU), the article's two by default; empty for one linear layer.
         head_dropout: Dropout before each layer of the head, in [0, 1).
         core_tokens: Tokens a segment is responsible for.

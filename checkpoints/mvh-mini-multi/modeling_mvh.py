@@ -4,7 +4,7 @@
 generates the label as one token; decoding is constrained to the two label words, so their logits at the decoder's first
 step are the two logits, and the margin is the log-odds of the words. Either may be joined by bags of n-grams.
 
-Letters in shape comments: B segments, T tokens, L characters, H hidden size of the backbone, F handcrafted features, C
+Letters in shape comments: B segments, T tokens, L characters, P width of the pooled vector, F handcrafted features, C
 classes, V vocabulary.
 """
 
@@ -32,6 +32,7 @@ from .attention_mvh import use_plain_attention
 from .bag_mvh import NgramBag
 from .configuration_mvh import MvhConfig
 from .deberta_mvh import use_fast_attention
+from .pooling_mvh import Pooling, pooled_width
 
 
 class MvhHead(nn.Module):
@@ -50,7 +51,7 @@ class MvhHead(nn.Module):
         self.out = nn.Linear([inputs, *widths][-1], classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, H + F) -> (B, C), in the number type of the weights: two logits in bfloat16 would be coarse."""
+        """(B, P + F) -> (B, C), in the number type of the weights: two logits in bfloat16 would be coarse."""
         if torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
                 return self.forward(x)
@@ -83,7 +84,8 @@ class MvhForSequenceClassification(PreTrainedModel):
         self.encoder = backbone_class(config.backbone_config, config.head).from_config(config.backbone_config)
         self._fit_backbone()
         if config.head == "layers":
-            inputs = config.backbone_config.hidden_size + len(config.feature_names)
+            self.pool = Pooling(config.pooling, config.backbone_config)
+            inputs = pooled_width(config.pooling, config.backbone_config) + len(config.feature_names)
             self.head = MvhHead(inputs, config.head_widths, config.num_labels, config.head_dropout)
         self.bag = NgramBag(**config.bag) if config.bag else None
         self.character_bag = NgramBag(**config.character_bag) if config.character_bag else None
@@ -164,13 +166,9 @@ class MvhForSequenceClassification(PreTrainedModel):
         if self.config.head == "label_token":
             logits = self._label_logits(input_ids, attention_mask, features)  # (B, C)
         else:
-            hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, T, H)
-            if self.config.pooling == "mean":
-                hidden = hidden.float()
-                mask = attention_mask.unsqueeze(-1).to(hidden.dtype)  # (B, T, 1)
-                pooled = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)  # (B, H)
-            else:
-                pooled = hidden[:, 0]  # (B, H)
+            asked = {"output_hidden_states": True} if self.pool.every_layer else {}
+            output = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **asked)
+            pooled = self.pool(output, attention_mask)  # (B, P)
             logits = self.head(self._join_features(pooled, features))  # (B, C)
         if self.bag is not None:
             logits = self.bag.join(logits, input_ids, attention_mask)  # (B, C)
@@ -233,7 +231,7 @@ class MvhForSequenceClassification(PreTrainedModel):
         return output.logits[:, 0, self.config.label_token_ids]  # (B, 1, V) -> (B, C)
 
     def _join_features(self, pooled: torch.Tensor, features: torch.Tensor | None) -> torch.Tensor:
-        """(B, H) and (B, F) -> (B, H + F), features scaled by the config's statistics, at most ten deviations."""
+        """(B, P) and (B, F) -> (B, P + F), features scaled by the config's statistics, at most ten deviations."""
         wanted, given = len(self.config.feature_names), 0 if features is None else features.shape[-1]
         if wanted != given:
             raise ValueError(f"The config names {wanted} handcrafted features, and {given} were given.")

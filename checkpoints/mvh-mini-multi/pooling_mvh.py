@@ -1,0 +1,74 @@
+"""Hidden states of a segment's tokens -> the one vector that the head reads.
+
+"cls" is the first token's state in the last layer, "mean" the mean of that layer over the tokens. "statistics" takes mean and
+standard deviation over the tokens of every layer, the embeddings among them (statistics pooling: Snyder et al. 2018,
+"X-vectors", section 3.1, there of one layer). What tells machine text from human text lies as much in the words and the
+grammar, which the lower layers hold, as in the meaning, and in how much the tokens differ as much as in what they are on the
+average. The vector is scaled by its mean and deviation over training segments, so that no layer counts more for its size.
+
+Letters in shape comments: B segments, T tokens, H hidden size, N layers with the embeddings, P width of the pooled vector.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+POOLINGS = ("cls", "mean", "statistics")
+FARTHEST = 5.0  # deviations from the training mean: what training hardly saw must not decide alone
+
+
+def pooled_width(pooling: str, backbone_config: Any) -> int:
+    """P: how long the vector is that a head reads of this backbone."""
+    hidden: int = backbone_config.hidden_size
+    return 2 * (backbone_config.num_hidden_layers + 1) * hidden if pooling == "statistics" else hidden
+
+
+class Pooling(nn.Module):
+    """One of POOLINGS; "statistics" holds the scale of its vector, which no gradient changes (`fit_scale`).
+
+    Args:
+        pooling: One of POOLINGS.
+        backbone_config: Config of the encoder.
+    """
+
+    def __init__(self, pooling: str, backbone_config: Any) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.every_layer = pooling == "statistics"
+        if self.every_layer:
+            width = pooled_width(pooling, backbone_config)
+            self.mean = nn.Parameter(torch.zeros(width), requires_grad=False)
+            self.std = nn.Parameter(torch.ones(width), requires_grad=False)
+
+    def forward(self, output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
+        """An encoder's output, with `hidden_states` where `every_layer`, and the mask (B, T) -> (B, P)."""
+        if self.pooling == "cls":
+            return output.last_hidden_state[:, 0]
+        if not self.every_layer:
+            return token_mean(output.last_hidden_state.float(), attention_mask)
+        vector = statistics(output.hidden_states, attention_mask)
+        return ((vector - self.mean.float()) / self.std.float()).clamp(-FARTHEST, FARTHEST)
+
+    def fit_scale(self, vectors: torch.Tensor) -> None:
+        """Scale by these segments: their `statistics`, shape (segments, P), become 0 in the mean with deviation 1."""
+        self.mean.data = vectors.mean(0)
+        self.std.data = vectors.std(0, correction=0).clamp(min=1e-3)  # an all but constant one stays small
+
+
+def token_mean(states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    """(B, T, H) and (B, T) -> (B, H): the mean over the tokens that are no padding."""
+    mask = attention_mask.unsqueeze(-1).to(states.dtype)  # (B, T, 1)
+    return (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+
+
+def statistics(layers: tuple[torch.Tensor, ...], attention_mask: torch.Tensor) -> torch.Tensor:
+    """N tensors (B, T, H) -> (B, P): mean and standard deviation over the tokens of each, in float32."""
+    parts = []
+    for states in layers:
+        mean = token_mean(states.float(), attention_mask)  # (B, H)
+        variance = token_mean((states.float() - mean.unsqueeze(1)).square(), attention_mask)  # (B, H)
+        parts += [mean, (variance + 1e-6).sqrt()]  # no infinite slope where a text has one token
+    return torch.cat(parts, dim=-1)

@@ -1,0 +1,76 @@
+"""Pooling: the statistics of every layer by hand, their scale, and a training that uses them."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from mvh import train
+from mvh.detector import load_detector
+from mvh.opening import open_folder
+from mvh.pooling_mvh import FARTHEST, Pooling, pooled_width, statistics
+
+from .conftest import make_rows, write_jsonl
+
+SHAPE = SimpleNamespace(hidden_size=4, num_hidden_layers=2)
+
+
+def layers_and_mask() -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+    torch.manual_seed(0)
+    lengths = torch.tensor([[7], [3], [1]])
+    return tuple(torch.randn(3, 7, 4) for _ in range(3)), (torch.arange(7) < lengths).long()
+
+
+def test_mean_and_deviation_of_every_layer_over_what_is_no_padding():
+    layers, mask = layers_and_mask()
+    found = statistics(layers, mask)
+    assert found.shape == (3, pooled_width("statistics", SHAPE)) == (3, 24)
+    for row, length in enumerate((7, 3, 1)):
+        parts = []
+        for states in layers:
+            kept = states[row, :length]
+            parts += [kept.mean(0), kept.std(0, correction=0)]
+        assert torch.allclose(found[row], torch.cat(parts), atol=2e-3), "1e-6 is added to the variance"
+
+
+def test_the_scale_is_that_of_the_segments_it_was_fitted_on():
+    pool = Pooling("statistics", SHAPE)
+    torch.manual_seed(0)
+    pool.fit_scale(torch.randn(400, 24) * 3 + 2)
+    layers, mask = layers_and_mask()
+    scaled = pool(SimpleNamespace(hidden_states=layers), mask)
+    assert torch.allclose(scaled, (statistics(layers, mask) - 2) / 3, atol=0.2)
+    far = tuple(states * 1000 for states in layers)
+    assert pool(SimpleNamespace(hidden_states=far), mask).abs().max() == FARTHEST
+    pool.fit_scale(torch.zeros(5, 24))  # constant: no division by zero
+    assert torch.isfinite(pool(SimpleNamespace(hidden_states=layers), mask)).all()
+
+
+def test_one_token_has_no_infinite_slope():
+    layers = tuple(torch.randn(1, 1, 4, requires_grad=True) for _ in range(3))
+    statistics(layers, torch.ones(1, 1)).sum().backward()
+    assert all(torch.isfinite(states.grad).all() for states in layers)
+
+
+@pytest.mark.parametrize("lora", [[], ["--lora_r", "2"]])
+def test_a_detector_of_statistics_trains_and_detects(backbone_folder, tmp_path, lora):
+    """With features and LoRA too; its scale is fitted on the training segments and does not move afterwards."""
+    words = [
+        "--backbone", backbone_folder, "--pooling", "statistics", "--head_widths", 16, 8, "--core_tokens", 32,
+        "--context_tokens", 8, "--use_cpu", True, "--disable_tqdm", True, "--learning_rate", 0.002,
+        "--num_train_epochs", 2, "--frozen_epochs", 1, "--feature_names", "comma_share", "--save_strategy", "no",
+        "--report_to", "none", "--bag_orders", 1, "--bag_buckets", 256, *lora,
+        "--train_file", write_jsonl(tmp_path / "train.jsonl", make_rows(60)),
+    ]  # fmt: skip
+    scales = {}
+    for rate in (0.002, 0.0):
+        folder = train.main([*map(str, words), "--learning_rate", str(rate), "--output_dir", str(tmp_path / str(rate))])
+        model, _ = open_folder(folder)
+        scales[rate] = model.pool.mean, model.pool.std
+    assert all(torch.equal(one, other) for one, other in zip(scales[0.002], scales[0.0], strict=True))
+    mean, std = scales[0.0]
+    assert mean.abs().max() > 0.01 and not torch.equal(std, torch.ones_like(std))
+    assert json.loads((folder / "config.json").read_text())["pooling"] == "statistics"
+    one, other = load_detector(str(folder))(["A text of some words.", "Another text. " * 200])
+    assert one["segments"] and len(other["segments"]) > 1
