@@ -13,7 +13,6 @@ from mvh.features_mvh import expand_features
 from mvh.fit_features import fit_feature_data, segment_features, type_or_source
 from mvh.frozen import similar_batches
 from mvh.modeling_mvh import MvhForSequenceClassification, backbone_class, label_token_ids
-from mvh.pooling_mvh import statistics
 from mvh.recipe import ModelArguments
 
 SCALED_BY = 512  # training segments that scale the pooled vector
@@ -125,8 +124,8 @@ def fit_pooling(model: PreTrainedModel, segments: datasets.Dataset) -> None:
         parts = [torch.tensor(ids[row]) for row in rows]
         batch = torch.nn.utils.rnn.pad_sequence(parts, batch_first=True)  # (B, T)
         mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(part) for part in parts], batch_first=True)  # (B, T)
-        states = model.encoder(input_ids=batch, attention_mask=mask, output_hidden_states=True).hidden_states
-        vectors.append(statistics(states, mask))  # (B, P)
+        output = model.encoder(input_ids=batch, attention_mask=mask, output_hidden_states=True)
+        vectors.append(model.pool.unscaled(output, mask))  # (B, P)
     model.pool.fit_scale(torch.cat(vectors))
 
 

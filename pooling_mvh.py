@@ -21,9 +21,20 @@ FARTHEST = 5.0  # deviations from the training mean: what training hardly saw mu
 
 
 def pooled_width(pooling: str, backbone_config: Any) -> int:
-    """P: how long the vector is that a head reads of this backbone."""
+    """P: how long the vector is that a head reads of this backbone.
+
+    Raises:
+        ValueError: If the statistics of every layer are wanted and the config does not say how many it has.
+    """
     hidden: int = backbone_config.hidden_size
-    return 2 * (backbone_config.num_hidden_layers + 1) * hidden if pooling == "statistics" else hidden
+    if pooling != "statistics":
+        return hidden
+    layers = getattr(backbone_config, "num_hidden_layers", None)
+    if not isinstance(layers, int):
+        raise ValueError(
+            f"Pooling 'statistics' needs num_hidden_layers of a {backbone_config.model_type}, got {layers}."
+        )
+    return 2 * (layers + 1) * hidden
 
 
 class Pooling(nn.Module):
@@ -49,11 +60,25 @@ class Pooling(nn.Module):
             return output.last_hidden_state[:, 0]
         if not self.every_layer:
             return token_mean(output.last_hidden_state.float(), attention_mask)
-        vector = statistics(output.hidden_states, attention_mask)
-        return ((vector - self.mean.float()) / self.std.float()).clamp(-FARTHEST, FARTHEST)
+        scaled = (self.unscaled(output, attention_mask) - self.mean.float()) / self.std.float()
+        return scaled.clamp(-FARTHEST, FARTHEST)
+
+    def unscaled(self, output: Any, attention_mask: torch.Tensor) -> torch.Tensor:
+        """The statistics (B, P) of an encoder's output.
+
+        Raises:
+            ValueError: If the encoder has given other layers than its config says.
+        """
+        vector = statistics(output.hidden_states or (), attention_mask)
+        if vector.shape[-1] != len(self.mean):
+            raise ValueError(
+                f"Pooling 'statistics' expects {len(self.mean)} numbers of all layers, and this encoder's "
+                f"hidden states give {vector.shape[-1]}; choose 'mean' or 'cls'."
+            )
+        return vector
 
     def fit_scale(self, vectors: torch.Tensor) -> None:
-        """Scale by these segments: their `statistics`, shape (segments, P), become 0 in the mean with deviation 1."""
+        """Scale by these segments: what `unscaled` gives, (segments, P), becomes 0 in the mean with deviation 1."""
         self.mean.data = vectors.mean(0)
         self.std.data = vectors.std(0, correction=0).clamp(min=1e-3)  # an all but constant one stays small
 
@@ -66,7 +91,7 @@ def token_mean(states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tens
 
 def statistics(layers: tuple[torch.Tensor, ...], attention_mask: torch.Tensor) -> torch.Tensor:
     """N tensors (B, T, H) -> (B, P): mean and standard deviation over the tokens of each, in float32."""
-    parts = []
+    parts = [attention_mask.new_empty((len(attention_mask), 0), dtype=torch.float32)]
     for states in layers:
         mean = token_mean(states.float(), attention_mask)  # (B, H)
         variance = token_mean((states.float() - mean.unsqueeze(1)).square(), attention_mask)  # (B, H)

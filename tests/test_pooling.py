@@ -47,6 +47,16 @@ def test_the_scale_is_that_of_the_segments_it_was_fitted_on():
     assert torch.isfinite(pool(SimpleNamespace(hidden_states=layers), mask)).all()
 
 
+def test_an_encoder_without_the_layers_it_names_is_a_sentence():
+    layers, mask = layers_and_mask()
+    pool = Pooling("statistics", SHAPE)
+    for given, width in ((layers[:2], 16), (None, 0)):
+        with pytest.raises(ValueError, match=f"expects 24 numbers .* give {width}; choose 'mean'"):
+            pool(SimpleNamespace(hidden_states=given), mask)
+    with pytest.raises(ValueError, match="needs num_hidden_layers of a odd, got None"):
+        pooled_width("statistics", SimpleNamespace(hidden_size=4, model_type="odd"))
+
+
 def test_one_token_has_no_infinite_slope():
     layers = tuple(torch.randn(1, 1, 4, requires_grad=True) for _ in range(3))
     statistics(layers, torch.ones(1, 1)).sum().backward()
