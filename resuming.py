@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from dataclasses import asdict
+from dataclasses import MISSING, Field, asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -67,23 +67,30 @@ def keep_recipe(
 ) -> None:
     """Write what is trained to `output_dir/recipe.json`; a run that goes on must be the same training.
 
+    A field that did not exist when the run was begun counts as its default.
+
     Raises:
         ValueError: If a run is resumed with another value of a field than it was begun with.
     """
     path = Path(args.output_dir) / "recipe.json"
-    fields = {**asdict(model_args), **asdict(data_args), **json.loads(args.to_json_string())}
-    fields = {key: value for key, value in fields.items() if not key.startswith(HARMLESS)}
+    now = {**asdict(model_args), **asdict(data_args), **json.loads(args.to_json_string())}
+    now = {key: value for key, value in now.items() if not key.startswith(HARMLESS)}
     if resumed and path.exists():
-        begun = json.loads(path.read_text(encoding="utf-8"))
-        changed = [key for key in fields if begun.get(key) != fields[key]]
+        defaults = {field.name: _default(field) for kind in (model_args, data_args, args) for field in fields(kind)}
+        begun = defaults | json.loads(path.read_text(encoding="utf-8"))
+        changed = [key for key in now if begun.get(key) != now[key]]
         if changed:
             key = changed[0]
             raise ValueError(
                 f"{args.output_dir} holds a training begun with {key} {begun.get(key)!r}, and now it is "
-                f"{fields[key]!r}; name another output_dir or remove that one."
+                f"{now[key]!r}; name another output_dir or remove that one."
             )
     elif args.process_index == 0:
-        write_json(path, fields)
+        write_json(path, now)
+
+
+def _default(field: Field[Any]) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

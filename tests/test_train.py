@@ -21,6 +21,7 @@ from mvh import train, trainer
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.normalization_mvh import STEPS
 from mvh.opening import open_pipeline
+from mvh.resuming import keep_recipe
 
 from .conftest import make_rows, write_jsonl
 
@@ -145,6 +146,21 @@ def test_resume_in_the_middle_of_an_epoch(finished, recipe, tmp_path, sampling):
 def test_going_on_with_another_recipe_is_refused(finished, recipe):
     with pytest.raises(ValueError, match="begun with learning_rate 0.002, and now it is 0.5"):
         train.main([str(recipe), "--output_dir", str(finished), "--learning_rate", "0.5"])
+
+
+def test_a_field_that_was_not_there_when_a_run_was_begun_counts_as_its_default(finished, recipe, tmp_path):
+    begun = json.loads((finished / "recipe.json").read_text(encoding="utf-8"))
+    del begun["character_bag_orders"], begun["character_bag_buckets"], begun["learning_rate"]
+    (tmp_path / "recipe.json").write_text(json.dumps(begun), encoding="utf-8")
+    given = ["--output_dir", str(tmp_path)]
+    keep_recipe(
+        *recipe_room.parse_recipe([str(recipe), *given, "--learning_rate", "5e-5"]), resumed=True
+    )  # transformers' default
+    with pytest.raises(ValueError, match="begun with learning_rate 5e-05, and now it is 0.002"):
+        keep_recipe(*recipe_room.parse_recipe([str(recipe), *given]), resumed=True)
+    with pytest.raises(ValueError, match=r"begun with character_bag_orders \[\], and now it is \[2\]"):
+        more = ["--learning_rate", "5e-5", "--character_bag_orders", "2"]
+        keep_recipe(*recipe_room.parse_recipe([str(recipe), *given, *more]), resumed=True)
 
 
 def test_a_dataset_of_another_making_is_refused(finished, recipe, tmp_path):
