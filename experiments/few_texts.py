@@ -18,27 +18,33 @@ def learned(data: str) -> Training:
     return Training((data,), DOCUMENTS, "few_texts", "few_texts")
 
 
-CHARACTERS = Training(
-    ("multilingual",), DOCUMENTS, "few_texts", "few_texts_characters", ("--character_bag_orders", "2", "3", "4")
-)
+def every_layer(data: str, *options: str) -> Training:
+    """The recipe few_texts_statistics on the sample of the same seed."""
+    return Training((data,), DOCUMENTS, "few_texts_statistics", "few_texts_statistics", options)
+
+
+COUNTED = ("--character_bag_orders", "2", "3", "4")
+CHARACTERS = Training(("multilingual",), DOCUMENTS, "few_texts", "few_texts_characters", COUNTED)
 TABLE = Experiment(
     "few_texts",
     "2,000 texts: the article's settings, character n-grams, and what was learned since",
     f"""Every row of a seed is trained on the same 2,000 documents and judged on the same 1,000. The recipe `few_texts` pools by
 mean, takes larger steps, never freezes, joins the handcrafted features, and counts n-grams of tokens beside the encoder (how
-much each of them counts, and the offset, are fitted on documents of role "choose"); in the last row also n-grams of 2 to 4
-characters, and there every document counts alike in the fit of both bags: the other rows, where the JSON names a commit before
-8284ee5, let every segment count alike. `minilm_l6_30k` is MiniLM-L6 with its embeddings under 30,000 word pieces made from the
-training texts (`mvh.vocabulary_transfer`). {MADE_HERE}""",
+much each of them counts, and the offset, are fitted on documents of role "choose"). The recipe `few_texts_statistics` pools
+mean and deviation of every layer, in segments of 128 tokens. With "characters" n-grams of 2 to 4 of them are counted too. In
+the fit of the bags every document counts alike; where the JSON names a commit before 8284ee5, every segment. `minilm_l6_30k` is
+MiniLM-L6 with its embeddings under 30,000 word pieces made from the training texts (`mvh.vocabulary_transfer`). {MADE_HERE}""",
     rows=(
         Row("English, the article's settings", plain(DOCUMENTS), published=(("F1", PLAIN[DOCUMENTS]),)),
         Row("English, n-grams", plain(DOCUMENTS), kind="char_ngram"),
         Row("English, few_texts", learned("english")),
+        Row("English, few_texts, every layer", every_layer("english")),
         Row("many languages, the article's settings", multilingual(DOCUMENTS), "multilingual",
             (("F1", PUBLISHED[DOCUMENTS][0]),)),
         Row("many languages, n-grams", multilingual(DOCUMENTS), "multilingual", kind="char_ngram"),
         Row("many languages, few_texts", learned("multilingual"), "multilingual"),
-        Row("many languages, few_texts, characters counted too", CHARACTERS, "multilingual"),
+        Row("many languages, few_texts, characters", CHARACTERS, "multilingual"),
+        Row("many languages, few_texts, characters, every layer", every_layer("multilingual", *COUNTED), "multilingual"),
     ),
     decisions=("argmax", "margin"),
 )  # fmt: skip
