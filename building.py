@@ -62,7 +62,7 @@ def build_model(
         feature_std=std,
         feature_data=data,
     )
-    if model_args.pooling == "statistics":
+    if model_args.head == "layers" and model_args.pooling == "statistics":
         fit_pooling(model, train_segments)
     if not model_args.train_embeddings:
         model.get_input_embeddings().requires_grad_(False)
@@ -116,8 +116,8 @@ def feature_statistics(
 @torch.no_grad()
 def fit_pooling(model: PreTrainedModel, segments: datasets.Dataset) -> None:
     """Scale the vector of pooling "statistics" by what the untrained encoder makes of training segments, evenly drawn."""
-    step = max(1, len(segments) // SCALED_BY)
-    ids = segments.select(range(0, len(segments), step)[:SCALED_BY])["input_ids"]
+    drawn = np.linspace(0, len(segments) - 1, min(len(segments), SCALED_BY)).astype(int)
+    ids = segments.select(drawn)["input_ids"]
     model.eval()
     vectors = []
     for rows in similar_batches([len(one) for one in ids], SCALE_BATCH):

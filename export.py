@@ -62,18 +62,21 @@ def export_checkpoint(
         `folder`.
 
     Raises:
-        ValueError: If a weight is not finite, `store_dtype` is unknown, the model is wrapped, or the folder holds
-            something else.
+        ValueError: If a weight is not finite as it would be stored, `store_dtype` is unknown, the model is wrapped, or
+            the folder holds something else.
     """
     if store_dtype not in STORE_DTYPES:
         raise ValueError(f"store_dtype must be one of {STORE_DTYPES}, got {store_dtype!r}.")
     if not isinstance(model, MvhForSequenceClassification):
         raise ValueError(f"Only a merged MvhForSequenceClassification can be exported, not a {type(model).__name__}.")
-    if bad := [name for name, value in model.state_dict().items() if not torch.isfinite(value.float()).all()]:
-        raise ValueError(f"{len(bad)} weights are not finite, among them {bad[0]}: this model cannot be exported.")
+    stored = getattr(torch, store_dtype)
+    if bad := [name for name, value in model.state_dict().items() if not torch.isfinite(value.to(stored)).all()]:
+        raise ValueError(
+            f"{len(bad)} weights are not finite in {store_dtype}, among them {bad[0]}: this model cannot be exported."
+        )
     refuse_foreign(folder)
     pipe = MvhDetectPipeline(model=model.to("cpu"), tokenizer=tokenizer, device="cpu")
-    pipe.model.to(getattr(torch, store_dtype))
+    pipe.model.to(stored)
     with unfinished_folder(folder, refuse_foreign) as part:
         pipe.save_pretrained(part)
         clean_json(part / "config.json", fields={"dtype": "float32"})

@@ -17,7 +17,11 @@ from transformers import TrainerCallback
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.utils import logging
 
+from mvh.pooling_mvh import pooled_width
+
 logger = logging.get_logger(__name__)
+
+MOST_KEPT = 4 * 2**30  # bytes of kept vectors: more could push the model off its device
 
 
 class FreezeSchedule(TrainerCallback):
@@ -36,21 +40,24 @@ class FreezeSchedule(TrainerCallback):
         detector.freeze_encoder(epoch in self.frozen_epochs)
 
 
-def can_keep(args: Any, config: Any) -> bool:
+def can_keep(args: Any, config: Any, segments: int) -> bool:
     """Whether the vectors of frozen epochs are kept; where they are wanted and cannot be, a warning says why.
 
     Args:
         args: A `MvhTrainingArguments`.
         config: The model's `MvhConfig`.
+        segments: Number of training segments.
     """
     if not args.keep_frozen_features or not args.frozen_epochs:
         return False
     devices = args.world_size * max(1, args.n_gpu)
+    size = 4 * segments * pooled_width(config.pooling, config.backbone_config) if config.head == "layers" else 0
     reasons = [  # no recipe begins with a bag; a detector given to the Trainer may
         (config.head != "layers", f"The head {config.head!r} reads every token, not one vector"),
         (bool(config.bag), "The bag of n-grams reads the tokens themselves"),
         (bool(config.character_bag), "The bag of n-grams reads the characters themselves"),
         (devices > 1, f"{devices} devices train together"),
+        (size > MOST_KEPT, f"The vectors of {segments:,} segments would take {size / 2**30:.1f} GiB"),
     ]
     against = [reason for holds, reason in reasons if holds]
     if against:

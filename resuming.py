@@ -76,7 +76,9 @@ def keep_recipe(
     now = {**asdict(model_args), **asdict(data_args), **json.loads(args.to_json_string())}
     now = {key: value for key, value in now.items() if not key.startswith(HARMLESS)}
     if resumed and path.exists():
-        defaults = {field.name: _default(field) for kind in (model_args, data_args, args) for field in fields(kind)}
+        plain = type(args)(output_dir=args.output_dir)
+        defaults = json.loads(plain.to_json_string())  # as transformers leaves them, not as the fields declare them
+        defaults |= {field.name: _default(field) for kind in (model_args, data_args) for field in fields(kind)}
         begun = defaults | json.loads(path.read_text(encoding="utf-8"))
         changed = [key for key in now if begun.get(key) != now[key]]
         if changed:

@@ -56,8 +56,8 @@ class MvhTrainer(Trainer):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
-        if can_keep(self.args, self.model.config):
-            segments: datasets.Dataset = named["train_dataset"]
+        segments: datasets.Dataset = named["train_dataset"]
+        if can_keep(self.args, self.model.config, len(segments)):
             self.train_dataset = segments.add_column(ROW, np.arange(len(segments)))
 
     def train(self, *given: Any, **named: Any) -> Any:

@@ -25,6 +25,7 @@ from mvh.configuration_mvh import MvhConfig
 from mvh.experiments.decision_page import table
 from mvh.frozen import looked_up, pooled_vectors
 from mvh.modeling_mvh import MvhForSequenceClassification
+from mvh.pooling_mvh import pooled_width
 from mvh.precision_mvh import has_bfloat16
 
 SHAPES: dict[str, dict[str, Any]] = {"mdeberta-base": MDEBERTA | {"vocab_size": 251_000}}
@@ -52,7 +53,7 @@ def tasks(model: MvhForSequenceClassification, batch: int, tokens: int) -> dict[
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     labels = torch.arange(batch) % 2  # (B,)
     rows = {"input_ids": torch.arange(batch)[:, None], "attention_mask": torch.ones(batch, 1, dtype=torch.long)}
-    vectors = torch.randn(batch, model.config.backbone_config.hidden_size)  # (B, P)
+    vectors = torch.randn(batch, pooled_width(model.config.pooling, model.config.backbone_config))  # (B, P)
     optimizers: dict[str, torch.optim.Optimizer] = {}  # made at the first step of each, as their state is
 
     def step(name: str, frozen: bool = False, table: bool = True, dropout: float = 0.0, kept: bool = False) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from datasets import Dataset
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModel, AutoModelForSeq2SeqLM
 
 from mvh import recipe as recipe_room
 from mvh import train
+from mvh.building import build_model, label_tokens
 from mvh.configuration_mvh import MvhConfig
 from mvh.dataset_builder.build import build_dataset
 from mvh.modeling_mvh import MvhForSequenceClassification, label_token_ids
@@ -150,6 +152,14 @@ def test_a_whole_t5_answers_alike_in_a_fresh_process(folders, data, tokenizer, t
             )[0, -1]
         assert margin == pytest.approx(float(logits[1] - logits[0]), abs=1e-4)
         assert ids.index(int(word)) == int(logits.argmax())
+
+
+def test_a_label_token_has_no_use_for_a_pooling(folders, tokenizer):
+    args = recipe_room.ModelArguments(
+        backbone=str(folders["t5"]), head="label_token", label_words=WORDS, pooling="statistics"
+    )
+    model = build_model(args, Dataset.from_dict({"input_ids": [[5, 6, 7]]}), label_tokens(args, tokenizer))
+    assert not hasattr(model, "pool") and torch.isfinite(model(torch.tensor([[5, 6, 7]])).logits).all()
 
 
 def test_an_output_layer_of_its_own_and_its_scale_come_back_from_disk(folders, tmp_path):

@@ -53,6 +53,8 @@ def several(detector, tmp_path_factory):
         ({"backbone_config": {"model_type": "bert", "vocab_size": "x"}}, "type 'bert' cannot be used.*expected int"),
         ({"backbone_config": []}, r"backbone_config must be a config or an object, got list \[\]"),
         ({"head_widths": [10**12]}, "whole numbers from 1 to 65536"),
+        ({"pooling": "statistics", "backbone_config": {"model_type": "albert", "num_hidden_layers": 200_000}},
+         "reads up to 262144 numbers of a backbone, and num_hidden_layers 200000"),
         ({"dtype": "nn"}, "dtype must name a dtype of torch, such as 'float32', got 'nn'"),
         ({"pad_token_id": "x"}, "pad_token_id must be a whole number or null"),
         ({"to_dict": 5}, "no field 'to_dict': it is a method of MvhConfig"),

@@ -100,21 +100,25 @@ def test_where_vectors_cannot_be_kept_a_sentence_says_so(monkeypatch):
     monkeypatch.setattr(frozen.logger, "warning", said.append)
 
     given = SimpleNamespace(keep_frozen_features=True, frozen_epochs=[1], world_size=1, n_gpu=0)
-    config = SimpleNamespace(head="layers", bag=None, character_bag=None)
-    assert frozen.can_keep(given, config) and not said
-    assert not frozen.can_keep(given, SimpleNamespace(head="label_token", bag=None, character_bag=None))
-    assert not frozen.can_keep(given, SimpleNamespace(head="layers", bag={"buckets": 8}, character_bag=None))
-    assert not frozen.can_keep(given, SimpleNamespace(head="layers", bag=None, character_bag={"buckets": 8}))
+    shape = SimpleNamespace(hidden_size=768, num_hidden_layers=12)
+    config = SimpleNamespace(head="layers", bag=None, character_bag=None, pooling="cls", backbone_config=shape)
+    assert frozen.can_keep(given, config, 100_000) and not said
+    for changed in ({"head": "label_token"}, {"bag": {"buckets": 8}}, {"character_bag": {"buckets": 8}}):
+        assert not frozen.can_keep(given, SimpleNamespace(**vars(config) | changed), 100_000)
+    wide = SimpleNamespace(**vars(config) | {"pooling": "statistics"})
+    assert frozen.can_keep(given, wide, 10_000)
+    assert not frozen.can_keep(given, wide, 100_000)
     given.world_size = 2
-    assert not frozen.can_keep(given, config)
+    assert not frozen.can_keep(given, config, 100_000)
     assert [sentence.split(":")[0] for sentence in said] == [
         "The head 'label_token' reads every token, not one vector",
         "The bag of n-grams reads the tokens themselves",
         "The bag of n-grams reads the characters themselves",
+        "The vectors of 100,000 segments would take 7.4 GiB",
         "2 devices train together",
     ]
     given.frozen_epochs = []
-    assert not frozen.can_keep(given, config) and len(said) == 4, "nobody asked for it"
+    assert not frozen.can_keep(given, config, 100_000) and len(said) == 5, "nobody asked for it"
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

@@ -3,11 +3,14 @@
 import json
 from types import SimpleNamespace
 
+import datasets
 import pytest
 import torch
 
 from mvh import train
+from mvh.building import fit_pooling
 from mvh.detector import load_detector
+from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.opening import open_folder
 from mvh.pooling_mvh import FARTHEST, Pooling, pooled_width, statistics
 
@@ -53,8 +56,26 @@ def test_an_encoder_without_the_layers_it_names_is_a_sentence():
     for given, width in ((layers[:2], 16), (None, 0)):
         with pytest.raises(ValueError, match=f"expects 24 numbers .* give {width}; choose 'mean'"):
             pool(SimpleNamespace(hidden_states=given), mask)
-    with pytest.raises(ValueError, match="needs num_hidden_layers of a odd, got None"):
-        pooled_width("statistics", SimpleNamespace(hidden_size=4, model_type="odd"))
+    shorter = SimpleNamespace(hidden_states=(layers[0], layers[1][:, :3], layers[2]))
+    with pytest.raises(ValueError, match="give 16"):
+        pool(shorter, mask)
+    with pytest.raises(ValueError, match="num_hidden_layers None with hidden_size 4 gives 0"):
+        pooled_width("statistics", SimpleNamespace(hidden_size=4))
+    with pytest.raises(ValueError, match="num_hidden_layers -5 "):
+        pooled_width("statistics", SimpleNamespace(hidden_size=4, num_hidden_layers=-5))
+
+
+def test_the_scale_is_drawn_from_all_training_segments(backbone_folder):
+    """As many from the end of the file as from its beginning, however many there are."""
+    first, second = [7] * 6, [9, 11, 13] * 2
+    segments = datasets.Dataset.from_dict({"input_ids": [first] * 600 + [second] * 423})
+    balanced = datasets.Dataset.from_dict({"input_ids": [first] * 300 + [second] * 212})
+    means = []
+    for given in (segments, balanced):
+        model = MvhForSequenceClassification.from_backbone(str(backbone_folder), pooling="statistics")
+        fit_pooling(model, given)
+        means.append(model.pool.mean)
+    assert torch.allclose(*means, atol=0.02) and means[0].abs().max() > 0.1
 
 
 def test_one_token_has_no_infinite_slope():

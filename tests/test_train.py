@@ -150,7 +150,8 @@ def test_going_on_with_another_recipe_is_refused(finished, recipe):
 
 def test_a_field_that_was_not_there_when_a_run_was_begun_counts_as_its_default(finished, recipe, tmp_path):
     begun = json.loads((finished / "recipe.json").read_text(encoding="utf-8"))
-    del begun["character_bag_orders"], begun["character_bag_buckets"], begun["learning_rate"]
+    for gone in ("character_bag_orders", "learning_rate", "accelerator_config", "debug"):
+        del begun[gone]
     (tmp_path / "recipe.json").write_text(json.dumps(begun), encoding="utf-8")
     given = ["--output_dir", str(tmp_path)]
     keep_recipe(

@@ -11,7 +11,7 @@ from .corrections_mvh import CORRECTIONS, known
 from .features_mvh import check_feature_data, expand_features
 from .fields_mvh import KINDS, check_kinds, check_others, check_unread, sentences, two_labels
 from .normalization_mvh import ALL_STEPS
-from .pooling_mvh import POOLINGS
+from .pooling_mvh import POOLINGS, pooled_width
 from .pvalues_mvh import P_VALUES
 from .voting_mvh import VOTES, check_alpha
 
@@ -148,6 +148,8 @@ class MvhConfig(PretrainedConfig):
         self._check_head()
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {POOLINGS}, got {self.pooling!r}.")
+        if self.head == "layers":
+            pooled_width(self.pooling, self.backbone_config)  # checks it
         if not all(1 <= width <= WIDEST for width in self.head_widths):
             raise ValueError(f"head_widths must be whole numbers from 1 to {WIDEST}, got {self.head_widths}.")
         if not 0.0 <= self.head_dropout < 1.0:

@@ -2,39 +2,45 @@
 
 "cls" is the first token's state in the last layer, "mean" the mean of that layer over the tokens. "statistics" takes mean and
 standard deviation over the tokens of every layer, the embeddings among them (statistics pooling: Snyder et al. 2018,
-"X-vectors", section 3.1, there of one layer). What tells machine text from human text lies as much in the words and the
-grammar, which the lower layers hold, as in the meaning, and in how much the tokens differ as much as in what they are on the
-average. The vector is scaled by its mean and deviation over training segments, so that no layer counts more for its size.
+"X-vectors", section 3.1, there of one layer): the lower layers hold words and grammar, and a deviation says how much the tokens
+differ. The vector is scaled by its mean and deviation over training segments as the untrained encoder makes them, so that at
+the start of the training no layer counts more for the size of its states.
 
 Letters in shape comments: B segments, T tokens, H hidden size, N layers with the embeddings, P width of the pooled vector.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 POOLINGS = ("cls", "mean", "statistics")
-FARTHEST = 5.0  # deviations from the training mean: what training hardly saw must not decide alone
+FARTHEST = (
+    5.0  # deviations from the mean that are told apart: beyond, a text far from all training texts must not decide
+)
+WIDEST = 1 << 18  # of the pooled vector: DeBERTa-v2-xxlarge has 150,528 numbers
 
 
 def pooled_width(pooling: str, backbone_config: Any) -> int:
     """P: how long the vector is that a head reads of this backbone.
 
     Raises:
-        ValueError: If the statistics of every layer are wanted and the config does not say how many it has.
+        ValueError: If the statistics of every layer are wanted and the config names no sensible number of layers.
     """
     hidden: int = backbone_config.hidden_size
     if pooling != "statistics":
         return hidden
     layers = getattr(backbone_config, "num_hidden_layers", None)
-    if not isinstance(layers, int):
+    width = 2 * (layers + 1) * hidden if isinstance(layers, int) else 0
+    if not 1 <= width <= WIDEST:
         raise ValueError(
-            f"Pooling 'statistics' needs num_hidden_layers of a {backbone_config.model_type}, got {layers}."
+            f"Pooling 'statistics' reads up to {WIDEST} numbers of a backbone, and num_hidden_layers {layers} with "
+            f"hidden_size {hidden} gives {width}."
         )
-    return 2 * (layers + 1) * hidden
+    return width
 
 
 class Pooling(nn.Module):
@@ -69,13 +75,15 @@ class Pooling(nn.Module):
         Raises:
             ValueError: If the encoder has given other layers than its config says.
         """
-        vector = statistics(output.hidden_states or (), attention_mask)
-        if vector.shape[-1] != len(self.mean):
+        layers = getattr(output, "hidden_states", None) or ()
+        whole = [states for states in layers if states.shape[:2] == attention_mask.shape]  # some encoders shorten texts
+        width = sum(2 * states.shape[-1] for states in whole)
+        if width != len(self.mean):
             raise ValueError(
                 f"Pooling 'statistics' expects {len(self.mean)} numbers of all layers, and this encoder's "
-                f"hidden states give {vector.shape[-1]}; choose 'mean' or 'cls'."
+                f"hidden states give {width}; choose 'mean' or 'cls'."
             )
-        return vector
+        return statistics(whole, attention_mask)
 
     def fit_scale(self, vectors: torch.Tensor) -> None:
         """Scale by these segments: what `unscaled` gives, (segments, P), becomes 0 in the mean with deviation 1."""
@@ -89,9 +97,9 @@ def token_mean(states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tens
     return (states * mask).sum(1) / mask.sum(1).clamp(min=1)
 
 
-def statistics(layers: tuple[torch.Tensor, ...], attention_mask: torch.Tensor) -> torch.Tensor:
+def statistics(layers: Sequence[torch.Tensor], attention_mask: torch.Tensor) -> torch.Tensor:
     """N tensors (B, T, H) -> (B, P): mean and standard deviation over the tokens of each, in float32."""
-    parts = [attention_mask.new_empty((len(attention_mask), 0), dtype=torch.float32)]
+    parts = []
     for states in layers:
         mean = token_mean(states.float(), attention_mask)  # (B, H)
         variance = token_mean((states.float() - mean.unsqueeze(1)).square(), attention_mask)  # (B, H)
