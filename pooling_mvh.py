@@ -18,9 +18,7 @@ import torch
 from torch import nn
 
 POOLINGS = ("cls", "mean", "statistics")
-FARTHEST = (
-    5.0  # deviations from the mean that are told apart: beyond, a text far from all training texts must not decide
-)
+FARTHEST = 5.0  # deviations from the mean that are told apart: no number of a text may decide alone
 WIDEST = 1 << 18  # of the pooled vector: DeBERTa-v2-xxlarge has 150,528 numbers
 
 
@@ -30,11 +28,10 @@ def pooled_width(pooling: str, backbone_config: Any) -> int:
     Raises:
         ValueError: If the statistics of every layer are wanted and the config names no sensible number of layers.
     """
-    hidden: int = backbone_config.hidden_size
     if pooling != "statistics":
-        return hidden
-    layers = getattr(backbone_config, "num_hidden_layers", None)
-    width = 2 * (layers + 1) * hidden if isinstance(layers, int) else 0
+        return backbone_config.hidden_size  # type: ignore[no-any-return]
+    layers, hidden = (getattr(backbone_config, name, None) for name in ("num_hidden_layers", "hidden_size"))
+    width = 2 * (layers + 1) * hidden if isinstance(layers, int) and isinstance(hidden, int) else 0
     if not 1 <= width <= WIDEST:
         raise ValueError(
             f"Pooling 'statistics' reads up to {WIDEST} numbers of a backbone, and num_hidden_layers {layers} with "

@@ -148,7 +148,7 @@ class MvhConfig(PretrainedConfig):
         self._check_head()
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {POOLINGS}, got {self.pooling!r}.")
-        if self.head == "layers":
+        if self.head == "layers" and self.pooling == "statistics":
             pooled_width(self.pooling, self.backbone_config)  # checks it
         if not all(1 <= width <= WIDEST for width in self.head_widths):
             raise ValueError(f"head_widths must be whole numbers from 1 to {WIDEST}, got {self.head_widths}.")
