@@ -18,13 +18,10 @@ def learned(data: str) -> Training:
     return Training((data,), DOCUMENTS, "few_texts", "few_texts")
 
 
-def every_layer(data: str, *options: str) -> Training:
-    """The recipe few_texts_statistics on the sample of the same seed."""
-    return Training((data,), DOCUMENTS, "few_texts_statistics", "few_texts_statistics", options)
-
-
-COUNTED = ("--character_bag_orders", "2", "3", "4")
-CHARACTERS = Training(("multilingual",), DOCUMENTS, "few_texts", "few_texts_characters", COUNTED)
+CHARACTERS = Training(
+    ("multilingual",), DOCUMENTS, "few_texts", "few_texts_characters", ("--character_bag_orders", "2", "3", "4")
+)
+EVERY_LAYER = Training(("english",), DOCUMENTS, "few_texts_statistics", "few_texts_statistics")
 TABLE = Experiment(
     "few_texts",
     "2,000 texts: the article's settings, character n-grams, and what was learned since",
@@ -38,13 +35,12 @@ MiniLM-L6 with its embeddings under 30,000 word pieces made from the training te
         Row("English, the article's settings", plain(DOCUMENTS), published=(("F1", PLAIN[DOCUMENTS]),)),
         Row("English, n-grams", plain(DOCUMENTS), kind="char_ngram"),
         Row("English, few_texts", learned("english")),
-        Row("English, few_texts, every layer", every_layer("english")),
+        Row("English, few_texts, every layer", EVERY_LAYER),
         Row("many languages, the article's settings", multilingual(DOCUMENTS), "multilingual",
             (("F1", PUBLISHED[DOCUMENTS][0]),)),
         Row("many languages, n-grams", multilingual(DOCUMENTS), "multilingual", kind="char_ngram"),
         Row("many languages, few_texts", learned("multilingual"), "multilingual"),
         Row("many languages, few_texts, characters", CHARACTERS, "multilingual"),
-        Row("many languages, few_texts, characters, every layer", every_layer("multilingual", *COUNTED), "multilingual"),
     ),
     decisions=("argmax", "margin"),
 )  # fmt: skip
