@@ -1,10 +1,10 @@
 """Hidden states of a segment's tokens -> the one vector that the head reads.
 
 "cls" is the first token's state in the last layer, "mean" the mean of that layer over the tokens. "statistics" takes mean and
-standard deviation over the tokens of every layer, the embeddings among them (statistics pooling: Snyder et al. 2018,
-"X-vectors", section 3.1, there of one layer): the lower layers hold words and grammar, and a deviation says how much the tokens
-differ. The vector is scaled by its mean and deviation over training segments as the untrained encoder makes them, so that at
-the start of the training no layer counts more for the size of its states.
+standard deviation over the tokens of every layer, the embeddings among them (the statistics pooling of Snyder et al. 2018,
+"X-vectors", there of one layer): the lower layers hold words and grammar, and a deviation says how much the tokens differ. The
+vector is scaled by its mean and deviation over training segments as the untrained encoder makes them, so that at the start of
+the training no layer counts more for the size of its states.
 
 Letters in shape comments: B segments, T tokens, H hidden size, N layers with the embeddings, P width of the pooled vector.
 """
