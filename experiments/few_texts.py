@@ -22,6 +22,13 @@ CHARACTERS = Training(
     ("multilingual",), DOCUMENTS, "few_texts", "few_texts_characters", ("--character_bag_orders", "2", "3", "4")
 )
 EVERY_LAYER = Training(("english",), DOCUMENTS, "few_texts_statistics", "few_texts_statistics")
+EVERY_LAYER_CHARACTERS = Training(
+    ("multilingual",),
+    DOCUMENTS,
+    "few_texts_statistics",
+    "few_texts_statistics_characters",
+    ("--character_bag_orders", "2", "3", "4"),
+)
 TABLE = Experiment(
     "few_texts",
     "2,000 texts: the article's settings, character n-grams, and what was learned since",
@@ -41,6 +48,7 @@ MiniLM-L6 with its embeddings under 30,000 word pieces made from the training te
         Row("many languages, n-grams", multilingual(DOCUMENTS), "multilingual", kind="char_ngram"),
         Row("many languages, few_texts", learned("multilingual"), "multilingual"),
         Row("many languages, few_texts, characters", CHARACTERS, "multilingual"),
+        Row("many languages, few_texts, every layer, characters", EVERY_LAYER_CHARACTERS, "multilingual"),
     ),
     decisions=("argmax", "margin"),
 )  # fmt: skip
