@@ -46,12 +46,23 @@ def markdown(report: dict[str, Any]) -> str:
                     f"{task['threshold_texts']} human texts.",
                     "",
                 ]
+            lines += [made_at(task["rows"]), ""]
             lines += table(HEADS, _overall(task["rows"]))
             lines += _language_means(task["rows"])
             parts = (("by_language", "language"), ("by_source", "source"), ("by_words", "words"))
             for part, kind in parts:
                 lines += _part(task["rows"], part, kind)
     return "\n".join(lines)
+
+
+def made_at(rows: dict[str, Any]) -> str:
+    """One sentence: the commits at which the rows were made, which need not be the page's, as finished rows are kept."""
+    by_commit: dict[str, list[str]] = {}
+    for name, row in rows.items():
+        for commit in dict.fromkeys((made["commit"] or "unknown")[:12] for made in row["made_by"]) if row else ():
+            by_commit.setdefault(commit, []).append(name)
+    made = "; ".join(f"{', '.join(names)} at {commit}" for commit, names in by_commit.items())
+    return f"Rows made: {made or 'none'}."
 
 
 def _overall(rows: dict[str, Any]) -> Iterable[list[Any]]:

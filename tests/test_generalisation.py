@@ -12,7 +12,7 @@ import pytest
 
 from mvh.baselines.reference import read_rows
 from mvh.dataset_builder.build import fingerprint
-from mvh.experiments import generalisation, generalisation_rows
+from mvh.experiments import generalisation, generalisation_page, generalisation_rows
 from mvh.experiments.generalisation_figures import group_figures
 from mvh.experiments.generalisation_tasks import TASKS, Size, Task
 from mvh.experiments.held_out import LEARN, THRESHOLD, by_use, collection, in_turn, segments_of, training_sample
@@ -175,6 +175,18 @@ def test_every_language_counts_alike_in_their_mean() -> None:
     assert gain["value"] == pytest.approx(np.mean(areas["own"]) - np.mean(areas["char_ngram"]))
     assert gain["interval_95"][0] <= gain["value"] <= gain["interval_95"][1]
     assert rows["own"]["mean_over_languages"]["value"] < rows["own"]["auroc"]
+
+
+def test_the_page_says_at_which_commit_each_row_was_made() -> None:
+    rows = {
+        "old": {"made_by": [{"commit": "a" * 40}]},
+        "folds": {"made_by": [{"commit": "b" * 40}, {"commit": "a" * 40}]},
+        "refused": None,
+        "no repository": {"made_by": [{"commit": None}]},
+    }
+    assert generalisation_page.made_at(rows) == (
+        "Rows made: old, folds at aaaaaaaaaaaa; folds at bbbbbbbbbbbb; no repository at unknown."
+    )
 
 
 def test_journey_of_baselines_a_recipe_and_a_checkpoint(
