@@ -120,6 +120,13 @@ def test_the_whole_text_counts_and_time_does_not_grow_with_it():
     assert dominant_language(long) == "en" and time.perf_counter() - started < 0.5
 
 
+@pytest.mark.parametrize("invisible", ["\u200b", "\u2060", "\u00ad"])
+def test_a_disguise_of_letters_hides_no_language(invisible):
+    """Letters one by one were once read as words: e, a, y, o, i made an English text Spanish and its verdict uncertain."""
+    assert dominant_language(invisible.join(TEXTS["en"])) == "en"
+    assert dominant_language(TEXTS["en"].replace("a", "\u0430").replace("e", "\u0435")) == "en"
+
+
 def documents(languages, seed):
     rng = np.random.default_rng(seed)
     return [Document(rng.normal(size=2), np.full(2, 256), "latin", language) for language in languages]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from .normalization_mvh import normalize
 from .wordlists_mvh import LISTS, SCRIPTS, WORD, script_of
 
 NAMES = {
@@ -61,6 +62,7 @@ OTHERS: dict[str, dict[str, str]] = {  # script -> language -> words
 LEAST_WORDS = 30  # fewer say nothing about the language
 MIN_SHARE = 0.15  # of function words among the words
 LEAST_DIFFERENT = 5  # function words: the y of a formula is no Spanish
+FOLDED = ("invisible", "unicode", "homoglyphs")  # steps that mend words which a disguise has cut or respelt
 BLOCKS, BLOCK = 5, 4_000  # what is looked at of a long text: so many blocks of so many characters, evenly spaced
 
 WORDS = {
@@ -79,6 +81,7 @@ def dominant_language(text: str) -> str:
     if len(text) > BLOCKS * BLOCK:
         step = (len(text) - BLOCK) // (BLOCKS - 1)
         text = " ".join(text[start : start + BLOCK] for start in range(0, BLOCKS * step, step))
+    text = normalize(text, FOLDED).text
     counts = Counter(WORD.findall(text.lower()))
     total, script = sum(counts.values()), script_of(text)
     if total < LEAST_WORDS or script is None:
