@@ -18,16 +18,11 @@ def learned(data: str) -> Training:
     return Training((data,), DOCUMENTS, "few_texts", "few_texts")
 
 
-CHARACTERS = Training(
-    ("multilingual",), DOCUMENTS, "few_texts", "few_texts_characters", ("--character_bag_orders", "2", "3", "4")
-)
+COUNTED = ("--character_bag_orders", "2", "3", "4")
+CHARACTERS = Training(("multilingual",), DOCUMENTS, "few_texts", "few_texts_characters", COUNTED)
 EVERY_LAYER = Training(("english",), DOCUMENTS, "few_texts_statistics", "few_texts_statistics")
 EVERY_LAYER_CHARACTERS = Training(
-    ("multilingual",),
-    DOCUMENTS,
-    "few_texts_statistics",
-    "few_texts_statistics_characters",
-    ("--character_bag_orders", "2", "3", "4"),
+    ("multilingual",), DOCUMENTS, "few_texts_statistics", "few_texts_statistics_characters", COUNTED
 )
 TABLE = Experiment(
     "few_texts",

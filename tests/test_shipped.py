@@ -75,6 +75,15 @@ def test_a_language_it_was_not_calibrated_on_is_no_verdict(detect):
     assert detect(TEXTS["it"])["label"] == "uncertain"
 
 
+def test_invisible_characters_between_letters_change_nothing(detect):
+    """What a zero-width-space attack does: the same scores, verdict and reasons."""
+    text = (ROOT / "examples" / "2-machine.txt").read_text().strip()
+    plain, disguised = detect(text), detect("\u200b".join(text))
+    assert plain["label"] == "machine"
+    for name in ("label", "margin", "p_value", "warnings"):
+        assert disguised[name] == plain[name]
+
+
 def test_its_calibration_is_its_own(detect):
     for path in sorted((ROOT / "examples").glob("*.txt")):
         assert not [warning for warning in detect(path.read_text())["warnings"] if "calibrate again" in warning]

@@ -2,7 +2,8 @@
 
 Known are the languages of `wordlists_mvh`, and more that are here so that none of them is taken for a listed one: lists of
 their commonest function words, written for this project. The language whose words are the largest share of a text's
-words is the text's. A script of one language needs no list: `scripts_mvh` tells it apart.
+words is the text's, once invisible characters and look-alike letters are folded. A script of one language needs no list:
+`scripts_mvh` tells it apart.
 """
 
 from __future__ import annotations
