@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import datasets
@@ -32,9 +33,19 @@ def label_tokens(model_args: ModelArguments, tokenizer: Any) -> list[int] | None
 
 
 def build_model(
-    model_args: ModelArguments, train_segments: datasets.Dataset, tokens: list[int] | None
+    model_args: ModelArguments,
+    train_segments: datasets.Dataset,
+    tokens: list[int] | None,
+    teach: Callable[[PreTrainedModel], None] | None = None,
 ) -> PreTrainedModel:
-    """A detector on the pretrained backbone, with the training segments' feature statistics, in LoRA if asked."""
+    """A detector on the pretrained backbone, with the training segments' feature statistics, in LoRA if asked.
+
+    Args:
+        model_args: The recipe's part of it.
+        train_segments: Segments of role "train".
+        tokens: What `label_tokens` found.
+        teach: Trains the encoder in place before its vectors are measured, see mvh.masked_training.
+    """
     overrides = {}
     if model_args.encoder_dropout is not None:
         overrides = {name: model_args.encoder_dropout for name in _dropout_names(model_args.backbone)}
@@ -62,6 +73,8 @@ def build_model(
         feature_std=std,
         feature_data=data,
     )
+    if teach is not None:
+        teach(model.encoder)
     if model_args.head == "layers" and model_args.pooling == "statistics":
         fit_pooling(model, train_segments)
     if not model_args.train_embeddings:

@@ -195,7 +195,7 @@ class DataArguments:
 
 @dataclass
 class MvhTrainingArguments(TrainingArguments):
-    """TrainingArguments plus the article's freeze schedule and learning-rate milestones."""
+    """TrainingArguments plus the article's freeze schedule and learning-rate milestones, and masked epochs before them."""
 
     output_dir: str = field(default="runs/mvh", metadata={"help": "Folder of checkpoints, log and result."})
     frozen_epochs: list[int] = field(
@@ -210,13 +210,22 @@ class MvhTrainingArguments(TrainingArguments):
         metadata={"help": "Epochs after which the learning rate is multiplied by lr_gamma; empty: lr_scheduler_type."},
     )
     lr_gamma: float = field(default=0.5, metadata={"help": "Factor at each milestone."})
+    masked_epochs: int = field(
+        default=0,
+        metadata={
+            "help": "Epochs, before all others, in which the encoder fills in masked tokens of the training texts."
+        },
+    )
+    masked_share: float = field(default=0.2, metadata={"help": "Share of the tokens masked in them."})
+    masked_learning_rate: float = field(default=1e-4, metadata={"help": "Peak learning rate in them."})
     bf16_if_available: bool = field(default=False, metadata={"help": "bf16 autocast where the hardware has it."})
 
     def __post_init__(self) -> None:
         """Check what would otherwise fail after hours, and choose the precision.
 
         Raises:
-            ValueError: If a list is none, or the milestones meet another schedule or `max_steps`.
+            ValueError: If a list is none, the milestones meet another schedule or `max_steps`, or masked epochs are less
+                than none or mask no share of the tokens.
         """
         for name in ("frozen_epochs", "lr_milestones"):
             if not isinstance(getattr(self, name), list):
@@ -225,6 +234,11 @@ class MvhTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"lr_milestones {self.lr_milestones} count whole epochs and are the schedule; they exclude max_steps "
                 f"({self.max_steps}) and lr_scheduler_type ({self.lr_scheduler_type})."
+            )
+        if self.masked_epochs < 0 or not 0 < self.masked_share < 1:
+            raise ValueError(
+                f"masked_epochs must not be negative and masked_share lie between 0 and 1, got {self.masked_epochs} and "
+                f"{self.masked_share}."
             )
         if self.bf16_if_available and hardware_has_bf16(bool(getattr(self, "use_cpu", False))):
             self.bf16 = True

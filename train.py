@@ -29,6 +29,7 @@ from safetensors import SafetensorError
 from transformers import (
     AutoTokenizer,
     EvalPrediction,
+    PreTrainedModel,
     set_seed,
 )
 
@@ -40,6 +41,7 @@ from mvh.export import export_checkpoint, file_sha256, provenance
 from mvh.fit_bag import add_bags
 from mvh.fit_features import segment_features
 from mvh.frozen import FreezeSchedule
+from mvh.masked_training import learn_masked_tokens, masked_history, refuse_without_mask
 from mvh.metrics import classification_metrics
 from mvh.normalization_mvh import NORMALIZER_VERSION, STEPS
 from mvh.recipe import DataArguments, ModelArguments, MvhTrainingArguments, parse_recipe
@@ -50,6 +52,8 @@ from mvh.statistics_mvh import document_margin
 from mvh.trainer import ROW, MvhTrainer
 
 logger = logging.getLogger("mvh.train")
+
+MASKED = "masked"  # folder in output_dir: the encoder after its masked epochs
 
 
 def main(argv: list[str] | None = None) -> Path:
@@ -76,8 +80,14 @@ def run(model_args: ModelArguments, data_args: DataArguments, args: MvhTrainingA
     set_seed(args.seed)
     tokenizer = load_tokenizer(model_args.backbone)
     tokens = label_tokens(model_args, tokenizer)
+    refuse_without_mask(tokenizer, args)
     data = load_segments(data_args, model_args, args, tokenizer)
-    model = build_model(model_args, data["train"], tokens)
+    masked = Path(args.output_dir) / MASKED
+
+    def teach(encoder: PreTrainedModel) -> None:
+        learn_masked_tokens(encoder, data["train"], tokenizer, args, masked)
+
+    model = build_model(model_args, data["train"], tokens, teach if args.masked_epochs else None)
     trainer = MvhTrainer(
         model=model,
         args=args,
@@ -267,6 +277,7 @@ def finish(
         "data": vars(data_args),
         "training": json.loads(trainer.args.to_json_string()),
         "metrics": metrics,
+        "masked_history": masked_history(Path(trainer.args.output_dir) / MASKED),
         "history": trainer.state.log_history,
         "world_size": trainer.args.world_size,
         **made_by,

@@ -49,7 +49,46 @@ class LengthBatches(torch.utils.data.Sampler[int]):
         yield from np.concatenate([batches.ravel(), ordered[whole:]]).tolist()
 
 
-class MvhTrainer(Trainer):
+class SteadyTrainer(Trainer):
+    """Trainer whose batches hold segments of similar length and whose run can be killed at any moment and go on."""
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """As in transformers; where it fails, what was begun goes and a sentence says what is left.
+
+        Older checkpoints go by their step: transformers goes by file times, and clocks jump.
+
+        Raises:
+            OSError: If the checkpoint cannot be written; torch and safetensors tell of it each in a way of its own.
+        """
+        limit, self.args.save_total_limit = self.args.save_total_limit, None
+        try:
+            super()._save_checkpoint(model, trial)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            out = Path(self.args.output_dir)
+            shutil.rmtree(out / f"checkpoint-{self.state.global_step}", ignore_errors=True)
+            free = shutil.disk_usage(out).free / 2**20
+            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:300]  # the former without paths
+            raise OSError(
+                f"The checkpoint of step {self.state.global_step} cannot be written to {out}, where {free:,.0f} MB are "
+                f"free: {reason}. Earlier checkpoints are whole; the same command goes on from the last of them."
+            ) from error
+        finally:
+            self.args.save_total_limit = limit
+        if self.args.should_save:
+            rotate_checkpoints(self.args.output_dir, limit, self.state.best_model_checkpoint)
+
+    def _get_train_sampler(self, train_dataset: datasets.Dataset | None = None) -> torch.utils.data.Sampler | None:
+        """Our own length-grouped batches.
+
+        Those of transformers come from the global generator, which a resume or a second process finds in another state.
+        """
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        lengths = self.train_dataset["length"]  # the copy given here has lost its unused columns
+        return LengthBatches(lengths, self.args.train_batch_size, self.args.seed)
+
+
+class MvhTrainer(SteadyTrainer):
     """Trainer with milestones in epochs, evaluation in the dataset's order, and frozen epochs without the encoder."""
 
     kept: torch.Tensor | None = None  # (N, P), what the frozen encoder makes of the training segments
@@ -105,31 +144,6 @@ class MvhTrainer(Trainer):
         if ROW not in self._signature_columns:
             self._signature_columns.append(ROW)
 
-    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """As in transformers; where it fails, what was begun goes and a sentence says what is left.
-
-        Older checkpoints go by their step: transformers goes by file times, and clocks jump.
-
-        Raises:
-            OSError: If the checkpoint cannot be written; torch and safetensors tell of it each in a way of its own.
-        """
-        limit, self.args.save_total_limit = self.args.save_total_limit, None
-        try:
-            super()._save_checkpoint(model, trial)
-        except (OSError, RuntimeError, SafetensorError) as error:
-            out = Path(self.args.output_dir)
-            shutil.rmtree(out / f"checkpoint-{self.state.global_step}", ignore_errors=True)
-            free = shutil.disk_usage(out).free / 2**20
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:300]  # the former without paths
-            raise OSError(
-                f"The checkpoint of step {self.state.global_step} cannot be written to {out}, where {free:,.0f} MB are "
-                f"free: {reason}. Earlier checkpoints are whole; the same command goes on from the last of them."
-            ) from error
-        finally:
-            self.args.save_total_limit = limit
-        if self.args.should_save:
-            rotate_checkpoints(self.args.output_dir, limit, self.state.best_model_checkpoint)
-
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LRScheduler:
         """MultiStepLR whose milestones are epochs (the Trainer steps the scheduler once per optimizer step)."""
         if not self.args.lr_milestones:
@@ -140,16 +154,6 @@ class MvhTrainer(Trainer):
             self.lr_scheduler = MultiStepLR(optimizer or self.optimizer, milestones, gamma=self.args.lr_gamma)
             self._created_lr_scheduler = True
         return self.lr_scheduler
-
-    def _get_train_sampler(self, train_dataset: datasets.Dataset | None = None) -> torch.utils.data.Sampler | None:
-        """Our own length-grouped batches.
-
-        Those of transformers come from the global generator, which a resume or a second process finds in another state.
-        """
-        if self.args.train_sampling_strategy != "group_by_length":
-            return super()._get_train_sampler(train_dataset)
-        lengths = self.train_dataset["length"]  # the copy given here has lost its unused columns
-        return LengthBatches(lengths, self.args.train_batch_size, self.args.seed)
 
     def _get_eval_sampler(self, eval_dataset: datasets.Dataset) -> torch.utils.data.Sampler:
         """Rows in their order: document metrics need it (the dataset was sorted by length beforehand)."""

@@ -1,0 +1,161 @@
+"""Masked epochs before a training: the encoder learns tokens, masks are right, a killed run goes on, what cannot is refused."""
+
+import json
+from collections import Counter
+
+import datasets
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from transformers import AutoModel
+
+from mvh import train
+from mvh.masked_training import IGNORED, MaskingCollator, TokenFiller, learn_masked_tokens
+from mvh.recipe import MvhTrainingArguments
+
+from .conftest import make_rows, write_jsonl
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory, backbone_folder):
+    folder = tmp_path_factory.mktemp("masked-recipe")
+    fields = {
+        "backbone": str(backbone_folder),
+        "pooling": "statistics",
+        "head_widths": [8],
+        "core_tokens": 32,
+        "context_tokens": 8,
+        "train_file": str(write_jsonl(folder / "train.jsonl", make_rows(60))),
+        "num_train_epochs": 1,
+        "masked_epochs": 3,
+        "masked_learning_rate": 0.003,
+        "train_sampling_strategy": "group_by_length",
+        "eval_strategy": "no",
+        "logging_strategy": "epoch",
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "report_to": "none",
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(fields))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(recipe, tmp_path_factory):
+    out = tmp_path_factory.mktemp("masked-run")
+    train.main([str(recipe), "--output_dir", str(out)])
+    return out
+
+
+def losses(out) -> list[float]:
+    history = json.loads((out / "training.json").read_text())["masked_history"]
+    return [entry["loss"] for entry in history if "loss" in entry]
+
+
+def test_the_encoder_learns_to_fill_in_tokens_before_the_detector_is_trained(finished, backbone_folder):
+    assert losses(finished)[-1] < losses(finished)[0]
+    start = load_file(backbone_folder / "model.safetensors")
+    after = load_file(finished / "masked" / "encoder.safetensors")
+    assert any(not after[name].equal(start[name]) for name in after)
+    assert not list(finished.glob("masked.*")), "checkpoints of masked epochs that nobody needs any more"
+
+
+def test_the_pooled_vector_is_scaled_by_the_taught_encoder(recipe, finished, tmp_path):
+    plain = tmp_path / "plain"
+    train.main([str(recipe), "--output_dir", str(plain), "--masked_epochs", "0"])
+    scales = [load_file(out / "model" / "model.safetensors") for out in (finished, plain)]
+    names = [name for name in scales[0] if name.startswith("pool.")]
+    assert names and any(not scales[0][name].equal(scales[1][name]) for name in names)
+    assert json.loads((plain / "training.json").read_text())["masked_history"] == []
+
+
+@pytest.mark.parametrize("stopped_in", ["masked epochs", "the training after them"])
+def test_a_killed_run_ends_as_one_that_was_not(recipe, finished, tmp_path, monkeypatch, stopped_in):
+    out = tmp_path / "run"
+    step = train.MvhTrainer.training_step if stopped_in != "masked epochs" else None
+    calls = Counter()
+
+    def killed(trainer, *given, **named):
+        calls["steps"] += 1
+        if trainer.state.epoch >= (2 if stopped_in == "masked epochs" else 0.5):
+            raise KeyboardInterrupt
+        return step(trainer, *given, **named) if step else original(trainer, *given, **named)
+
+    from mvh.trainer import SteadyTrainer
+
+    original = SteadyTrainer.training_step
+    with monkeypatch.context() as patched:
+        patched.setattr(train.MvhTrainer if step else SteadyTrainer, "training_step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train.main([str(recipe), "--output_dir", str(out)])
+    assert calls["steps"] and (out / "masked").exists() == (stopped_in != "masked epochs")
+    train.main([str(recipe), "--output_dir", str(out)])
+    whole, resumed = (load_file(folder / "model" / "model.safetensors") for folder in (finished, out))
+    assert all(torch.allclose(whole[name], resumed[name], atol=1e-6) for name in whole)
+
+
+def test_a_share_of_the_tokens_is_masked_and_no_special_one(tokenizer):
+    torch.manual_seed(0)
+    body = tokenizer("the quick brown fox " * 40, add_special_tokens=False)["input_ids"]
+    rows = [
+        {"input_ids": [tokenizer.cls_token_id, *body[:length], tokenizer.sep_token_id]} for length in (150, 90)
+    ] * 20
+    batch = MaskingCollator(tokenizer, 0.2)(rows)
+    masked = batch["labels"] != IGNORED
+    original = torch.where(masked, batch["labels"], batch["input_ids"])
+    for row, ids, attended in zip(rows, original.tolist(), batch["attention_mask"].tolist(), strict=True):
+        assert ids[: len(row["input_ids"])] == row["input_ids"] and sum(attended) == len(row["input_ids"])
+    assert not torch.isin(batch["labels"][masked], torch.tensor(tokenizer.all_special_ids)).any()
+    tokens = sum(len(row["input_ids"]) - 2 for row in rows)
+    assert masked.sum().item() / tokens == pytest.approx(0.2, abs=0.02)
+    shown = (batch["input_ids"][masked] == tokenizer.mask_token_id).float().mean().item()
+    assert shown == pytest.approx(0.8, abs=0.05)
+
+
+def test_the_loss_is_the_mean_over_masked_tokens_and_zero_without_any(backbone_folder, tokenizer):
+    encoder = AutoModel.from_pretrained(backbone_folder).eval()
+    filler = TokenFiller(encoder, torch.ones(encoder.config.vocab_size))
+    ids = torch.randint(5, 40, (3, 12))
+    mask = torch.ones_like(ids)
+    labels = torch.full_like(ids, IGNORED)
+    assert filler(ids, mask, labels)["loss"].item() == 0.0
+    labels[0, 3], labels[2, 7] = 9, 11
+    hidden = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+    logits = filler.transform(hidden) @ encoder.get_input_embeddings().weight.T + filler.bias  # (B, T, V)
+    chances = logits.log_softmax(-1)
+    expected = -(chances[0, 3, 9] + chances[2, 7, 11]) / 2
+    assert filler(ids, mask, labels)["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_tokenizer_without_a_mask_is_refused_before_any_text_is_read(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "load_segments", lambda *given: pytest.fail("the texts were read"))
+    load = train.load_tokenizer
+
+    def without_mask(name):
+        tokenizer = load(name)
+        tokenizer.mask_token = None
+        return tokenizer
+
+    monkeypatch.setattr(train, "load_tokenizer", without_mask)
+    with pytest.raises(ValueError, match="masked_epochs is 3, and the backbone's tokenizer has no mask_token"):
+        train.main([str(recipe), "--output_dir", str(tmp_path / "run")])
+
+
+@pytest.mark.parametrize("wrong", [{"masked_epochs": -1}, {"masked_share": 0.0}, {"masked_share": 1.0}])
+def test_masked_epochs_that_mean_nothing_are_refused(wrong, tmp_path):
+    with pytest.raises(ValueError, match="masked_epochs must not be negative and masked_share lie between 0 and 1"):
+        MvhTrainingArguments(output_dir=str(tmp_path), **wrong)
+
+
+def test_finished_masked_epochs_are_read_and_not_trained_again(finished, backbone_folder, tokenizer, monkeypatch):
+    monkeypatch.setattr("mvh.masked_training.SteadyTrainer", lambda **given: pytest.fail("it was trained again"))
+    encoder = AutoModel.from_pretrained(backbone_folder, add_pooling_layer=False)
+    nothing = datasets.Dataset.from_dict({"input_ids": [], "length": []})
+    args = MvhTrainingArguments(output_dir=str(finished), masked_epochs=3)
+    learn_masked_tokens(encoder, nothing, tokenizer, args, finished / "masked")
+    kept = load_file(finished / "masked" / "encoder.safetensors")
+    state = encoder.state_dict()
+    assert all(np.array_equal(kept[name].numpy(), state[name].numpy()) for name in kept)
