@@ -119,6 +119,7 @@ def learn_masked_tokens(
             write_json(folder / HISTORY, {"history": trainer.state.log_history})
         shutil.rmtree(steps, ignore_errors=True)
     trainer.accelerator.wait_for_everyone()
+    encoder.cpu()  # where it was: the Trainer moves it to its device
 
 
 def refuse_without_mask(tokenizer: Any, args: MvhTrainingArguments) -> None:
@@ -149,7 +150,7 @@ def _arguments(args: MvhTrainingArguments, out: Path) -> TrainingArguments:
     """Of a training's arguments those that say how it runs; what is learnt, and how fast, is this module's."""
     same = (
         "per_device_train_batch_size", "gradient_accumulation_steps", "train_sampling_strategy", "seed", "data_seed", "bf16",
-        "fp16", "use_cpu", "disable_tqdm", "report_to", "gradient_checkpointing", "dataloader_num_workers",
+        "fp16", "use_cpu", "disable_tqdm", "report_to", "dataloader_num_workers",
     )  # fmt: skip
     return TrainingArguments(
         output_dir=str(out),
