@@ -73,12 +73,12 @@ def build_model(
         feature_std=std,
         feature_data=data,
     )
+    if not model_args.train_embeddings:
+        model.get_input_embeddings().requires_grad_(False)
     if teach is not None:
         teach(model.encoder)
     if model_args.head == "layers" and model_args.pooling == "statistics":
         fit_pooling(model, train_segments)
-    if not model_args.train_embeddings:
-        model.get_input_embeddings().requires_grad_(False)
     if not model_args.lora_r:
         return model
     from peft import LoraConfig, get_peft_model

@@ -1,7 +1,7 @@
 """Before a detector is trained: its backbone learns to fill in masked tokens of the training segments, without their labels.
 
 Masked language modelling (Devlin et al. 2019, section 3.1) on the very texts of the task (Gururangan et al. 2020, "Don't Stop
-Pretraining", section 4). It is worth most where few texts are labelled, or where word pieces are new to the backbone.
+Pretraining", section 4).
 """
 
 from __future__ import annotations
@@ -17,10 +17,17 @@ import numpy as np
 import torch
 from safetensors.torch import load_model, save_model
 from torch import nn
-from transformers import DataCollatorForLanguageModeling, PreTrainedModel, TrainingArguments
+from transformers import (
+    AutoConfig,
+    AutoModelForTextEncoding,
+    DataCollatorForLanguageModeling,
+    PreTrainedModel,
+    TrainingArguments,
+)
 
+from mvh.modeling_mvh import backbone_class
 from mvh.placing import unfinished_folder
-from mvh.recipe import MvhTrainingArguments
+from mvh.recipe import ModelArguments, MvhTrainingArguments
 from mvh.resuming import last_checkpoint, sweep, write_json
 from mvh.trainer import SteadyTrainer
 
@@ -84,10 +91,12 @@ def learn_masked_tokens(
 ) -> None:
     """Train an encoder on masked tokens of segments, and keep its weights; go on where a killed run stopped.
 
+    All its weights are trained that want a gradient, also where LoRA is to follow.
+
     Args:
         encoder: A text encoder with its pretrained weights; it is trained in place.
         segments: Training segments, of which "input_ids" and "length" are read.
-        tokenizer: Their tokenizer, with a mask token (`refuse_without_mask`).
+        tokenizer: Their tokenizer, with a mask token (`refuse_masked_epochs`).
         args: `masked_epochs`, `masked_share` and `masked_learning_rate`; of the rest, how a training runs.
         out: Folder the trained weights and the log are kept in; of a finished one they are read, and nothing is trained. A
             run killed meanwhile leaves its checkpoints beside it.
@@ -95,12 +104,16 @@ def learn_masked_tokens(
     Raises:
         OSError: If something cannot be read or written.
     """
+    steps = _checkpoints(out)
     if out.exists():
         load_model(encoder, out / WEIGHTS)
+        if args.process_index == 0:
+            shutil.rmtree(steps, ignore_errors=True)  # left by a run killed just after it had finished `out`
         return
-    steps = out.with_name(out.name + ".training")
     if args.process_index == 0:
         sweep(str(steps))
+    if args.gradient_checkpointing:
+        encoder.gradient_checkpointing_enable()
     flat = np.concatenate([np.asarray(ids) for ids in segments["input_ids"]])
     counts = np.bincount(flat, minlength=encoder.get_input_embeddings().num_embeddings)  # (V,)
     model = TokenFiller(encoder, torch.as_tensor(counts, dtype=torch.float32))
@@ -122,15 +135,31 @@ def learn_masked_tokens(
     encoder.cpu()  # where it was: the Trainer moves it to its device
 
 
-def refuse_without_mask(tokenizer: Any, args: MvhTrainingArguments) -> None:
-    """Refuse masked epochs where no token can be masked, as with T5; to be called before any text is read.
+def refuse_masked_epochs(model_args: ModelArguments, tokenizer: Any, args: MvhTrainingArguments) -> None:
+    """Refuse masked epochs of what is no encoder, and where no token can be masked; to be called before any text is read.
 
     Raises:
-        ValueError: If the tokenizer has no mask or padding token.
+        ValueError: If the backbone is a whole encoder-decoder, its tokenizer has no mask or padding token, or the tokenizer
+            knows more tokens than the backbone.
     """
+    if not args.masked_epochs:
+        return
+    begin = f"masked_epochs is {args.masked_epochs}, and"
+    config = AutoConfig.from_pretrained(model_args.backbone)
+    if config.is_encoder_decoder and backbone_class(config, model_args.head) is not AutoModelForTextEncoding:
+        raise ValueError(
+            f"{begin} the backbone, a {config.model_type}, is a whole encoder-decoder; only an encoder learns so."
+        )
     for name in ("mask_token", "pad_token"):
-        if args.masked_epochs and getattr(tokenizer, name) is None:
-            raise ValueError(f"masked_epochs is {args.masked_epochs}, and the backbone's tokenizer has no {name}.")
+        if getattr(tokenizer, name) is None:
+            raise ValueError(f"{begin} the backbone's tokenizer has no {name}.")
+    if len(tokenizer) > config.vocab_size:
+        raise ValueError(f"{begin} the tokenizer has {len(tokenizer)} tokens, the backbone {config.vocab_size}.")
+
+
+def masked_begun(out: Path) -> bool:
+    """Whether a run has finished masked epochs in `out`, or was killed in them."""
+    return out.exists() or _checkpoints(out).exists()
 
 
 def masked_history(out: Path) -> list[dict[str, Any]]:
@@ -139,10 +168,15 @@ def masked_history(out: Path) -> list[dict[str, Any]]:
     return list(json.loads(path.read_text(encoding="utf-8"))["history"]) if path.exists() else []
 
 
+def _checkpoints(out: Path) -> Path:
+    return out.with_name(out.name + ".training")
+
+
 def _optimizer(model: TokenFiller, args: MvhTrainingArguments) -> torch.optim.Optimizer:
     rate = args.masked_learning_rate
     fresh = [*model.transform.parameters(), model.bias]
-    groups = [{"params": list(model.encoder.parameters())}, {"params": fresh, "lr": HEAD_SPEED * rate}]
+    known = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
+    groups = [{"params": known}, {"params": fresh, "lr": HEAD_SPEED * rate}]
     return torch.optim.AdamW(groups, lr=rate, weight_decay=0.01)
 
 
@@ -150,7 +184,7 @@ def _arguments(args: MvhTrainingArguments, out: Path) -> TrainingArguments:
     """Of a training's arguments those that say how it runs; what is learnt, and how fast, is this module's."""
     same = (
         "per_device_train_batch_size", "gradient_accumulation_steps", "train_sampling_strategy", "seed", "data_seed", "bf16",
-        "fp16", "use_cpu", "disable_tqdm", "report_to", "dataloader_num_workers",
+        "fp16", "use_cpu", "disable_tqdm", "dataloader_num_workers", "full_determinism", "ddp_find_unused_parameters",
     )  # fmt: skip
     return TrainingArguments(
         output_dir=str(out),
@@ -162,5 +196,6 @@ def _arguments(args: MvhTrainingArguments, out: Path) -> TrainingArguments:
         logging_strategy="epoch",
         save_strategy="epoch",
         save_total_limit=1,
+        report_to="none",  # the log is kept beside the weights and becomes a part of training.json
         **{name: getattr(args, name) for name in same},
     )

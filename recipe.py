@@ -224,8 +224,8 @@ class MvhTrainingArguments(TrainingArguments):
         """Check what would otherwise fail after hours, and choose the precision.
 
         Raises:
-            ValueError: If a list is none, the milestones meet another schedule or `max_steps`, or masked epochs are less
-                than none or mask no share of the tokens.
+            ValueError: If a list is none, the milestones meet another schedule or `max_steps`, or what masked epochs
+                are given is out of its range.
         """
         for name in ("frozen_epochs", "lr_milestones"):
             if not isinstance(getattr(self, name), list):
@@ -235,10 +235,10 @@ class MvhTrainingArguments(TrainingArguments):
                 f"lr_milestones {self.lr_milestones} count whole epochs and are the schedule; they exclude max_steps "
                 f"({self.max_steps}) and lr_scheduler_type ({self.lr_scheduler_type})."
             )
-        if self.masked_epochs < 0 or not 0 < self.masked_share < 1:
+        if self.masked_epochs < 0 or self.masked_learning_rate < 0 or not 0 < self.masked_share < 1:
             raise ValueError(
-                f"masked_epochs must not be negative and masked_share lie between 0 and 1, got {self.masked_epochs} and "
-                f"{self.masked_share}."
+                f"masked_epochs and masked_learning_rate must not be negative and masked_share lie between 0 and 1, got "
+                f"{self.masked_epochs}, {self.masked_learning_rate} and {self.masked_share}."
             )
         if self.bf16_if_available and hardware_has_bf16(bool(getattr(self, "use_cpu", False))):
             self.bf16 = True

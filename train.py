@@ -41,7 +41,7 @@ from mvh.export import export_checkpoint, file_sha256, provenance
 from mvh.fit_bag import add_bags
 from mvh.fit_features import segment_features
 from mvh.frozen import FreezeSchedule
-from mvh.masked_training import learn_masked_tokens, masked_history, refuse_without_mask
+from mvh.masked_training import learn_masked_tokens, masked_begun, masked_history, refuse_masked_epochs
 from mvh.metrics import classification_metrics
 from mvh.normalization_mvh import NORMALIZER_VERSION, STEPS
 from mvh.recipe import DataArguments, ModelArguments, MvhTrainingArguments, parse_recipe
@@ -74,18 +74,19 @@ def run(model_args: ModelArguments, data_args: DataArguments, args: MvhTrainingA
     if args.process_index == 0:
         sweep(args.output_dir)
     checkpoint = last_checkpoint(args.output_dir)
-    keep_recipe(model_args, data_args, args, resumed=checkpoint is not None)
+    masked = Path(args.output_dir) / MASKED
+    keep_recipe(model_args, data_args, args, resumed=checkpoint is not None or masked_begun(masked))
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     made_by = provenance()  # of the code that trains, not of what is committed meanwhile
     set_seed(args.seed)
     tokenizer = load_tokenizer(model_args.backbone)
     tokens = label_tokens(model_args, tokenizer)
-    refuse_without_mask(tokenizer, args)
+    refuse_masked_epochs(model_args, tokenizer, args)
     data = load_segments(data_args, model_args, args, tokenizer)
-    masked = Path(args.output_dir) / MASKED
 
     def teach(encoder: PreTrainedModel) -> None:
         learn_masked_tokens(encoder, data["train"], tokenizer, args, masked)
+        set_seed(args.seed)  # whether they were trained now or read: what is drawn next is the same
 
     model = build_model(model_args, data["train"], tokens, teach if args.masked_epochs else None)
     trainer = MvhTrainer(

@@ -186,8 +186,8 @@ def trained(training: Training, job: Job) -> Path:
         _same_files(training, job, folder)
     else:
         train.main(options)
-    for checkpoint in folder.glob("checkpoint-*"):  # optimizer states: hundreds of MB that nothing needs any more
-        shutil.rmtree(checkpoint)
+    for left in [*folder.glob("checkpoint-*"), *folder.glob("masked")]:  # hundreds of MB that nothing needs any more
+        shutil.rmtree(left)
     return folder / "model"
 
 

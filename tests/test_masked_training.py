@@ -1,6 +1,7 @@
 """Masked epochs before a training: the encoder learns tokens, masks are right, a killed run goes on, what cannot is refused."""
 
 import json
+import shutil
 
 import datasets
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
-from transformers import AutoModel
+from transformers import AutoModel, BartConfig
 
 from mvh import train
 from mvh.masked_training import IGNORED, MaskingCollator, TokenFiller, learn_masked_tokens
@@ -72,23 +73,52 @@ def test_the_pooled_vector_is_scaled_by_the_taught_encoder(recipe, finished, tmp
     assert json.loads((plain / "training.json").read_text())["masked_history"] == []
 
 
+@pytest.mark.parametrize("lora", ["0", "4"])
 @pytest.mark.parametrize(("trainer", "epoch"), [(SteadyTrainer, 2.0), (train.MvhTrainer, 0.5)])
-def test_a_killed_run_ends_as_one_that_was_not(recipe, finished, tmp_path, monkeypatch, trainer, epoch):
-    out, step = tmp_path / "run", trainer.training_step
+def test_a_killed_run_goes_on_and_ends_as_one_that_was_not(recipe, tmp_path, monkeypatch, trainer, epoch, lora):
+    command = [str(recipe), "--lora_r", lora, "--output_dir"]
+    train.main([*command, str(tmp_path / "whole")])
+    step, seen = trainer.training_step, []
 
     def killed(self, *given, **named):
         if self.state.epoch >= epoch:
             raise KeyboardInterrupt
         return step(self, *given, **named)
 
+    def noted(self, *given, **named):
+        seen.append(self.state.epoch)
+        return step(self, *given, **named)
+
     with monkeypatch.context() as patched:
         patched.setattr(trainer, "training_step", killed)
         with pytest.raises(KeyboardInterrupt):
-            train.main([str(recipe), "--output_dir", str(out)])
-    assert (out / "masked").exists() == (trainer is train.MvhTrainer)
-    train.main([str(recipe), "--output_dir", str(out)])
-    whole, resumed = (load_file(folder / "model" / "model.safetensors") for folder in (finished, out))
+            train.main([*command, str(tmp_path / "killed")])
+    assert (tmp_path / "killed" / "masked").exists() == (trainer is train.MvhTrainer)
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer, "training_step", noted)
+        train.main([*command, str(tmp_path / "killed")])
+    assert seen[0] == (2.0 if trainer is SteadyTrainer else 0.0), "of the detector no checkpoint had been written"
+    whole, resumed = (load_file(tmp_path / name / "model" / "model.safetensors") for name in ("whole", "killed"))
     assert all(torch.allclose(whole[name], resumed[name], atol=1e-6) for name in whole)
+
+
+@pytest.mark.parametrize("other", [("--masked_epochs", "0"), ("--masked_epochs", "2"), ("--seed", "7")])
+def test_another_recipe_does_not_take_over_what_masked_epochs_have_left(recipe, finished, tmp_path, other):
+    out = tmp_path / "run"
+    out.mkdir()
+    shutil.copy(finished / "recipe.json", out)
+    shutil.copytree(finished / "masked", out / "masked")
+    with pytest.raises(ValueError, match=f"holds a training begun with {other[0].lstrip('-')}"):
+        train.main([str(recipe), *other, "--output_dir", str(out)])
+
+
+def test_embeddings_that_are_not_trained_stay_as_they_were(recipe, tmp_path, backbone_folder):
+    train.main([str(recipe), "--train_embeddings", "false", "--output_dir", str(tmp_path)])
+    start = load_file(backbone_folder / "model.safetensors")
+    after = load_file(tmp_path / "masked" / "encoder.safetensors")
+    name = "embeddings.word_embeddings.weight"
+    assert after[name].equal(start[name])
+    assert any(not after[other].equal(start[other]) for other in after)
 
 
 def test_a_share_of_the_tokens_is_masked_and_no_special_one(tokenizer):
@@ -124,23 +154,36 @@ def test_the_loss_is_the_mean_over_masked_tokens_and_zero_without_any(backbone_f
     assert filler(ids, mask, labels)["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_a_tokenizer_without_a_mask_is_refused_before_any_text_is_read(recipe, tmp_path, monkeypatch):
+@pytest.mark.parametrize("fault", ["no mask token", "more tokens than embeddings", "an encoder-decoder"])
+def test_what_cannot_be_masked_is_refused_before_any_text_is_read(recipe, tmp_path, monkeypatch, fault, tokenizer):
     monkeypatch.setattr(train, "load_segments", lambda *given: pytest.fail("the texts were read"))
-    load = train.load_tokenizer
+    load, options, said = train.load_tokenizer, [], "the backbone's tokenizer has no mask_token"
 
-    def without_mask(name):
+    def changed(name):
         tokenizer = load(name)
-        tokenizer.mask_token = None
+        if fault == "no mask token":
+            tokenizer.mask_token = None
+        elif fault == "more tokens than embeddings":
+            tokenizer.add_tokens([f"new{number}" for number in range(3000)])
         return tokenizer
 
-    monkeypatch.setattr(train, "load_tokenizer", without_mask)
-    with pytest.raises(ValueError, match="masked_epochs is 3, and the backbone's tokenizer has no mask_token"):
-        train.main([str(recipe), "--output_dir", str(tmp_path / "run")])
+    if fault == "more tokens than embeddings":
+        said = r"the tokenizer has \d+ tokens, the backbone \d+"
+    elif fault == "an encoder-decoder":
+        sizes = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2}
+        BartConfig(vocab_size=len(tokenizer), **sizes).save_pretrained(tmp_path / "bart")
+        tokenizer.save_pretrained(tmp_path / "bart")
+        options, said = ["--backbone", str(tmp_path / "bart")], "a bart, is a whole encoder-decoder"
+    monkeypatch.setattr(train, "load_tokenizer", changed)
+    with pytest.raises(ValueError, match=f"masked_epochs is 3, and .*{said}"):
+        train.main([str(recipe), *options, "--output_dir", str(tmp_path / "run")])
 
 
-@pytest.mark.parametrize("wrong", [{"masked_epochs": -1}, {"masked_share": 0.0}, {"masked_share": 1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"masked_epochs": -1}, {"masked_share": 0.0}, {"masked_share": 1.0}, {"masked_learning_rate": -1.0}]
+)
 def test_masked_epochs_that_mean_nothing_are_refused(wrong, tmp_path):
-    with pytest.raises(ValueError, match="masked_epochs must not be negative and masked_share lie between 0 and 1"):
+    with pytest.raises(ValueError, match="must not be negative and masked_share lie between 0 and 1"):
         MvhTrainingArguments(output_dir=str(tmp_path), **wrong)
 
 
