@@ -42,9 +42,9 @@ mean, takes larger steps, never freezes, joins the handcrafted features, and cou
 much each of them counts, and the offset, are fitted on documents of role "choose"). The recipe `few_texts_statistics` pools
 mean and deviation of every layer, in segments of 128 tokens. With "characters" n-grams of 2 to 4 of them are counted too. With
 "masked tokens first" the encoder learns for six epochs to fill in masked tokens of these 2,000 texts, without their labels
-(`mvh.masked_training`), before it learns to tell them apart. In
-the fit of the bags every document counts alike; where the JSON names a commit before 8284ee5, every segment. `minilm_l6_30k` is
-MiniLM-L6 with its embeddings under 30,000 word pieces made from the training texts (`mvh.vocabulary_transfer`). {MADE_HERE}""",
+(`mvh.masked_training`), before it learns to tell them apart. In the fit of the bags every document counts alike; where the JSON
+names a commit before 8284ee5, every segment. `minilm_l6_30k` is MiniLM-L6 with its embeddings under 30,000 word pieces made
+from the training texts (`mvh.vocabulary_transfer`). {MADE_HERE}""",
     rows=(
         Row("English, the article's settings", plain(DOCUMENTS), published=(("F1", PLAIN[DOCUMENTS]),)),
         Row("English, n-grams", plain(DOCUMENTS), kind="char_ngram"),
