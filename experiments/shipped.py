@@ -41,7 +41,7 @@ def comparison(score: dict[str, Any], baselines: dict[str, Any]) -> str:
 
 
 def training_summary(log: dict[str, Any]) -> dict[str, Any]:
-    """What a reader needs of a training log: recipe, losses and evaluations by epoch, what came of it, versions, commit."""
+    """What a reader needs of a training log: recipe, evaluations by epoch, losses, what came of it, versions, commit."""
     recipe = {**log["model"], **{k: v for k, v in log["data"].items() if v is not None}}
     keys = (
         "num_train_epochs",
@@ -55,18 +55,25 @@ def training_summary(log: dict[str, Any]) -> dict[str, Any]:
         "gradient_accumulation_steps",
         "bf16",
         "seed",
+        "masked_epochs",
+        "masked_share",
+        "masked_learning_rate",
     )
     recipe |= {key: log["training"][key] for key in keys if key in log["training"]}
     # a Hub name stays, local paths lose their folders
     recipe["backbone"] = "/".join(Path(recipe["backbone"]).parts[-2:])
     recipe["train_file"] = shown(recipe.get("train_file", []))
     evaluations = [entry for entry in log["history"] if "eval_loss" in entry]
-    losses = [[entry["step"], entry["loss"]] for entry in log["history"] if "loss" in entry]
-    runtime = next((entry["train_runtime"] for entry in log["history"] if "train_runtime" in entry), None)
+    parts: dict[str, Any] = {}
+    for history, prefix in (("masked_history", "masked_"), ("history", "")):  # in the order they were trained
+        entries = log.get(history, [])
+        parts[f"{prefix}losses"] = [[entry["step"], entry["loss"]] for entry in entries if "loss" in entry]
+        runtimes = (entry["train_runtime"] for entry in entries if "train_runtime" in entry)
+        parts[f"{prefix}train_seconds"] = next(runtimes, None)
     kept: dict[str, Any] = {
         key: log[key] for key in ("metrics", "commit", "versions", "python", "threads", "world_size") if key in log
     }
-    return {"recipe": recipe, "train_seconds": runtime, "evaluations": evaluations, "losses": losses, **kept}
+    return {"recipe": recipe, "evaluations": evaluations, **parts, **kept}
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, BartConfig
 
 from mvh import train
+from mvh.experiments.shipped import training_summary
 from mvh.masked_training import IGNORED, MaskingCollator, TokenFiller, learn_masked_tokens
 from mvh.recipe import MvhTrainingArguments
 from mvh.trainer import SteadyTrainer
@@ -62,6 +63,18 @@ def test_the_encoder_learns_to_fill_in_tokens_before_the_detector_is_trained(fin
     after = load_file(finished / "masked" / "encoder.safetensors")
     assert any(not after[name].equal(start[name]) for name in after)
     assert not list(finished.glob("masked.*")), "checkpoints of masked epochs that nobody needs any more"
+
+
+def test_the_small_log_of_a_shipped_detector_tells_of_both_trainings(finished):
+    log = json.loads((finished / "training.json").read_text())
+    summary = training_summary(log)
+    assert [loss for _, loss in summary["masked_losses"]] == losses(finished)
+    assert summary["recipe"]["masked_epochs"] == 3 and summary["recipe"]["masked_learning_rate"] == 0.003
+    assert summary["losses"] and summary["masked_train_seconds"] > 0 < summary["train_seconds"]
+    before = {
+        key: value for key, value in log.items() if key != "masked_history"
+    }  # of a run made before there were any
+    assert training_summary(before)["masked_losses"] == []
 
 
 def test_the_pooled_vector_is_scaled_by_the_taught_encoder(recipe, finished, tmp_path):
