@@ -5,19 +5,23 @@
 Steps of BATCH segments of TOKENS tokens: forward, backward and AdamW. They share one model and take turns. The arithmetic
 counts matrix products (work.py) once for a forward pass and twice more for a backward pass; DeBERTa's position products are
 counted for every segment, although a batch shares those of the table, so the share of peak is an upper bound there.
+
+Memory is what tensors take: weights and AdamW's moments, held all the time, and what a step allocates beside them at its peak
+(allocated.py). On a GPU the same tensors are made; its libraries and the scratch space of its kernels come on top.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import DebertaV2Config
 
+from mvh.benchmarks.allocated import peak_allocated
 from mvh.benchmarks.detect import MDEBERTA
 from mvh.benchmarks.measuring import heading, interleave, multiply, peak, spread
 from mvh.benchmarks.work import useful_work, work_per_length
@@ -28,16 +32,20 @@ from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.pooling_mvh import pooled_width
 from mvh.precision_mvh import has_bfloat16
 
-SHAPES: dict[str, dict[str, Any]] = {"mdeberta-base": MDEBERTA | {"vocab_size": 251_000}}
+SHAPES: dict[str, dict[str, Any]] = {
+    "mdeberta-base": MDEBERTA | {"vocab_size": 251_000},
+    "deberta-base": MDEBERTA | {"vocab_size": 128_100},
+}
 BATCH, TOKENS = 16, 306  # a core of 256 tokens with 50 of context
 SEMEVAL = 119_757  # texts of SemEval-2024 task 8, subtask A, monolingual training file
-PLAIN = "all weights, float32, dropout 0.1"
+PLAIN, DROPOUT = "all weights, float32, dropout 0.1", "all weights, dropout 0.1"
 FULL, NO_TABLE = "all weights, no dropout", "word embeddings frozen, no dropout"
 FROZEN, VECTORS, HEAD = (
     "encoder frozen, run at every step",
     "encoder frozen, its vectors made once",
     "head on kept vectors",
 )
+TRAINED = {PLAIN: "all", DROPOUT: "all", FULL: "all", NO_TABLE: "all but the table", FROZEN: "head", HEAD: "head"}
 
 
 def random_model(shape: str) -> MvhForSequenceClassification:
@@ -46,26 +54,30 @@ def random_model(shape: str) -> MvhForSequenceClassification:
     return MvhForSequenceClassification(MvhConfig(backbone_config=DebertaV2Config(**SHAPES[shape]), name=shape))
 
 
-def tasks(model: MvhForSequenceClassification, batch: int, tokens: int) -> dict[str, Callable[[], Any]]:
-    """Steps by name; those after the first compute in bfloat16 where the machine does."""
+def tasks(
+    model: MvhForSequenceClassification, batch: int, tokens: int, optimizers: dict[str, torch.optim.Optimizer]
+) -> dict[str, Callable[[], Any]]:
+    """Steps by name; those after the first compute in bfloat16 where the machine does.
+
+    Their optimizers come into `optimizers` at the first step of each, as their state does, by what they train (TRAINED).
+    """
     size = model.config.backbone_config.vocab_size
     ids = torch.randint(5, size, (batch, tokens), generator=torch.Generator().manual_seed(0))  # (B, T)
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     labels = torch.arange(batch) % 2  # (B,)
     rows = {"input_ids": torch.arange(batch)[:, None], "attention_mask": torch.ones(batch, 1, dtype=torch.long)}
     vectors = torch.randn(batch, pooled_width(model.config.pooling, model.config.backbone_config))  # (B, P)
-    optimizers: dict[str, torch.optim.Optimizer] = {}  # made at the first step of each, as their state is
 
-    def step(name: str, frozen: bool = False, table: bool = True, dropout: float = 0.0, kept: bool = False) -> None:
+    def step(name: str, dropout: float = 0.0, kept: bool = False) -> None:
         for module in model.encoder.modules():
             if isinstance(module, nn.Dropout):
                 module.p = dropout
-        model.freeze_encoder(frozen)
-        if not frozen:
-            model.get_input_embeddings().requires_grad_(table)
+        which = TRAINED[name]
+        model.freeze_encoder(which == "head")
+        if which != "head":
+            model.get_input_embeddings().requires_grad_(which == "all")
         model.train()
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-        which = "head" if frozen else "all" if table else "without table"
         if which not in optimizers:
             optimizers[which] = torch.optim.AdamW(trained, lr=1e-6, fused=True)
         with torch.autocast("cpu", torch.bfloat16, enabled=name != PLAIN and has_bfloat16("cpu")):
@@ -86,21 +98,27 @@ def tasks(model: MvhForSequenceClassification, batch: int, tokens: int) -> dict[
 
     return {
         PLAIN: lambda: step(PLAIN, dropout=0.1),
+        DROPOUT: lambda: step(DROPOUT, dropout=0.1),
         FULL: lambda: step(FULL),
-        NO_TABLE: lambda: step(NO_TABLE, table=False),
-        FROZEN: lambda: step(FROZEN, frozen=True),
+        NO_TABLE: lambda: step(NO_TABLE),
+        FROZEN: lambda: step(FROZEN),
         VECTORS: encode,
-        HEAD: lambda: step(HEAD, frozen=True, kept=True),
+        HEAD: lambda: step(HEAD, kept=True),
     }
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of each kind of step, its arithmetic, and what follows for an epoch; `args` as in train.py."""
+    """Seconds and memory of each kind of step, its arithmetic, and what follows for an epoch; `args` as in train.py."""
     batch, tokens, rounds = (2, 64, 1) if args.quick else (BATCH, TOKENS, args.rounds)
     model = random_model(args.shape)
     forward = batch * useful_work(work_per_length(model.eval()), [tokens])
-    work = {PLAIN: 3 * forward, FULL: 3 * forward, NO_TABLE: 3 * forward, FROZEN: forward, VECTORS: forward, HEAD: None}
-    steps = tasks(model, batch, tokens)
+    work = dict.fromkeys((PLAIN, DROPOUT, FULL, NO_TABLE), 3 * forward) | {
+        FROZEN: forward,
+        VECTORS: forward,
+        HEAD: None,
+    }
+    optimizers: dict[str, torch.optim.Optimizer] = {}
+    steps = tasks(model, batch, tokens, optimizers)
     peaks = {"float32": multiply(torch.float32), "bfloat16": multiply(torch.bfloat16)}
     seconds = interleave(steps | peaks, rounds)
     rows = []
@@ -109,11 +127,23 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         took, flops = spread(seconds[name]), work[name]
         row = {"step": name, "dtype": dtype, "seconds": took, "gflop": flops and flops / 1e9}
         row["share_of_peak"] = flops and flops / took["median"] / peak(seconds[dtype])
+        row["held_bytes"] = size(model.parameters()) + (moments(optimizers[TRAINED[name]]) if name in TRAINED else 0)
+        row["peak_bytes"] = row["held_bytes"] + peak_allocated(steps[name])
         rows.append(row)
     weights = sum(parameter.numel() for parameter in model.parameters())
     report = {"shape": args.shape, "batch": batch, "tokens": tokens, "rounds": rounds, "rows": rows, "weights": weights}
     report["embeddings"] = model.get_input_embeddings().weight.numel()
     return report | {"epoch": args.segments_per_text and epoch(rows, batch, args.segments_per_text)}
+
+
+def size(tensors: Iterable[torch.Tensor]) -> int:
+    """Bytes of these tensors."""
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def moments(optimizer: torch.optim.Optimizer) -> int:
+    """Bytes of what an optimizer keeps between its steps."""
+    return size(part for state in optimizer.state.values() for part in state.values() if torch.is_tensor(part))
 
 
 def epoch(rows: list[dict[str, Any]], batch: int, segments_per_text: float) -> dict[str, Any]:
@@ -137,8 +167,10 @@ def page(report: dict[str, Any]) -> list[str]:
     for row in report["rows"]:
         took = row["seconds"]
         cells.append([row["step"], row["dtype"], f"{took['median']:.2f} ({took['least']:.2f} to {took['most']:.2f})",
-                      row["gflop"] and round(row["gflop"]), row["share_of_peak"]])  # fmt: skip
-    lines += table(["step", "dtype", "s, median (least to most)", "GFLOP", "share of peak"], cells)
+                      row["gflop"] and round(row["gflop"]), row["share_of_peak"],
+                      f"{row['held_bytes'] / 1e9:.1f}", f"{row['peak_bytes'] / 1e9:.1f}"])  # fmt: skip
+    head = ["step", "dtype", "s, median (least to most)", "GFLOP", "share of peak", "held, GB", "at the peak, GB"]
+    lines += table(head, cells)
     if whole := report["epoch"]:
         lines += [
             "## An epoch of SemEval's English training texts, by arithmetic", "",

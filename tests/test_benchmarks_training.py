@@ -8,6 +8,7 @@ import torch
 from mvh.benchmarks import growth, measuring, steps
 from mvh.benchmarks import scan as scanning
 from mvh.benchmarks import train as training
+from mvh.benchmarks.allocated import peak_allocated
 
 from .conftest import TINY, make_rows, write_jsonl
 
@@ -73,6 +74,22 @@ def test_steps_of_a_shape(monkeypatch, tmp_path):
     assert rows[steps.FULL]["gflop"] == thrice and rows[steps.HEAD]["gflop"] is None
     assert report["embeddings"] == 90 * TINY["hidden_size"] and report["epoch"]["segments"] == 2 * steps.SEMEVAL
     assert report["epoch"]["steps"] == steps.SEMEVAL and "Not run." in out.with_suffix(".md").read_text()
+    weights, trained = 4 * report["weights"], 8 * report["weights"]  # bytes; AdamW keeps two moments of each
+    assert rows[steps.VECTORS]["held_bytes"] == weights
+    assert rows[steps.FULL]["held_bytes"] == pytest.approx(weights + trained, rel=0.01), "and the numbers of steps"
+    assert rows[steps.NO_TABLE]["held_bytes"] == pytest.approx(weights + trained - 8 * report["embeddings"], rel=0.01)
+    assert rows[steps.PLAIN]["peak_bytes"] > rows[steps.PLAIN]["held_bytes"] + weights, "every weight has a gradient"
+    assert rows[steps.VECTORS]["peak_bytes"] < rows[steps.FROZEN]["peak_bytes"] < rows[steps.FULL]["peak_bytes"]
+
+
+def test_the_peak_is_of_what_was_allocated_at_once():
+    def work() -> None:
+        first = torch.empty(1000, dtype=torch.float64)
+        del first
+        kept = torch.empty(500, dtype=torch.float64)
+        kept.clone()
+
+    assert peak_allocated(work) == 8000 and peak_allocated(lambda: None) == 0
 
 
 def test_a_step_moves_what_it_names(monkeypatch):
@@ -86,10 +103,11 @@ def test_a_step_moves_what_it_names(monkeypatch):
         names = {name for name, weight in model.named_parameters() if not torch.equal(weight, before[name])}
         return {"table" if "word_embeddings" in name else name.split(".")[0] for name in names}
 
-    tasks = steps.tasks(model, 4, 8)
+    tasks = steps.tasks(model, 4, 8, {})
     everything = {"table", "encoder", "head"}
     expected = {steps.FULL: everything, steps.NO_TABLE: everything - {"table"}, steps.FROZEN: {"head"}}
-    expected |= {steps.VECTORS: set(), steps.HEAD: {"head"}, steps.PLAIN: everything}
+    expected |= {steps.VECTORS: set(), steps.HEAD: {"head"}}
+    expected |= {steps.PLAIN: everything, steps.DROPOUT: everything}
     assert {name: moved(task) for name, task in tasks.items()} == {name: expected[name] for name in tasks}
 
 
