@@ -2,9 +2,10 @@
 
     mvh calibrate --model runs/mini/model --dataset runs/data --out checkpoints/mvh-mini-en
     mvh calibrate --model CKPT --human MY_FOLDER_OR_FILE --out CKPT2
+    mvh calibrate --model CKPT --human PAPERS --document-type academic --out CKPT2    for a detector that reads the type
 
 With `--dataset` the human documents of the roles calibration_segments and calibration_documents are used, and the
-choosing role says from which length on the detector can tell; with `--human` (a folder of documents, JSON Lines, CSV) a
+choosing role says from which length on the detector can tell; with `--human` (a folder of documents, or a table of texts) a
 seeded half for each. A document serves one calibration only, and must have served neither training nor any choice:
 texts that the checkpoint has learnt from are refused. Of an ensemble each member is calibrated on the same texts, and
 where scores are combined the whole as well. The weights are copied untouched; scores, counts, normaliser
@@ -34,9 +35,10 @@ from mvh.dataset_builder.build import fingerprint
 from mvh.dataset_builder.texts import read_texts
 from mvh.dataset_builder.writing import LABELS
 from mvh.export import provenance, refuse_foreign
+from mvh.features_mvh import REGISTERS
 from mvh.identity_mvh import identity, merges
 from mvh.normalization_mvh import normalize
-from mvh.opening import open_folder
+from mvh.opening import local_folder, open_folder
 from mvh.pipeline_mvh import TASK
 from mvh.placing import unfinished_folder
 from mvh.readings_mvh import Reading, human_scale, mean_document
@@ -59,6 +61,7 @@ def calibrate(
     population: str,
     statistic: str | None = None,
     choosing: Sequence[str] = (),
+    document_type: str | None = None,
 ) -> Path:
     """Write `out`, a copy of `checkpoint` whose config carries a calibration.
 
@@ -71,13 +74,15 @@ def calibrate(
         statistic: A key of STATISTICS; the checkpoint's own by default, else the mean margin.
         choosing: Machine texts of the choosing role, by which the shortest length to tell is measured; without them the
             checkpoint's stays.
+        document_type: The texts' type, where the detector has a feature that reads it; verdicts are then given on texts of
+            that type alone.
 
     Returns:
         `out`.
 
     Raises:
         ValueError: If a text serves both sides or was learnt from, there are too few documents for the checkpoint's alpha,
-            a text cannot be scored, or `out` holds something else than a checkpoint.
+            a text cannot be scored, nothing reads the type, or `out` holds something else than a checkpoint.
     """
     refuse_foreign(out)
     detect, before = open_checkpoint(checkpoint)
@@ -93,9 +98,9 @@ def calibrate(
     for unknown in refuse_seen(checkpoint, [*segment_texts, *document_texts], "The calibration texts", ("training",)):
         logger.warning(unknown)
     sides = [
-        _score(detect, segment_texts, "segment calibration"),
-        _score(detect, document_texts, "document calibration"),
-        _score(detect, cut_short(choosing), "short texts"),
+        _score(detect, segment_texts, "segment calibration", document_type),
+        _score(detect, document_texts, "document calibration", document_type),
+        _score(detect, cut_short(choosing), "short texts", document_type),
     ]
     config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
     if config.get("combine") not in (None, "mean_margin"):  # of the segment side alone: documents are ranked afterwards
@@ -153,8 +158,11 @@ def pack(
     about["power_by_tokens"] = rows = power_by_length(short, decode_calibration(packed), alpha)
     try:
         settings |= {"tellable_tokens": shortest_tellable(rows), "tellable_alpha": alpha}
-    except ValueError as error:
-        logger.warning(f"No length can be named from which on the detector can tell. {error}")
+    except ValueError as error:  # then none of the lengths that were tried can be told
+        said = f"No length can be named from which on the detector can tell. {error}"
+        logger.warning(said)
+        about["doubt"] = f"{about['doubt']} {said}" if "doubt" in about else said
+        settings |= {"tellable_tokens": max(document.tokens for document in short) + 1, "tellable_alpha": alpha}
     return encode_calibration(segments, documents, about, **settings)
 
 
@@ -198,12 +206,16 @@ def draw(texts: list[str], most: int, seed: int) -> list[str]:
 def main(argv: list[str] | None = None) -> None:
     """Command line: see the module's docstring."""
     parser = documented("mvh calibrate", __doc__)
-    parser.add_argument("--model", type=Path, required=True, help="folder of the checkpoint")
+    parser.add_argument("--model", required=True, help="checkpoint folder, Hub name, or name of a shipped detector")
+    parser.add_argument("--revision", help="commit, tag or branch of a model on the Hub")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--dataset", type=Path, help="folder made by mvh.dataset_builder")
     source.add_argument(
-        "--human", type=Path, help="human documents: a folder of txt, md, html, pdf, docx, odt; .jsonl or .csv"
+        "--human",
+        type=Path,
+        help="human documents: a folder of txt, md, html, pdf, docx, odt; .jsonl, .csv, .tsv, .parquet",
     )
+    parser.add_argument("--text-column", default="text", help="where a table has its texts (default: text)")
     parser.add_argument("--body-only", action="store_true", help="leave out headings, running heads, references, code")
     parser.add_argument(
         "--out", type=Path, required=True, help="folder to write; a checkpoint of that name is replaced"
@@ -213,6 +225,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--most", type=int, default=1200, help="documents per side at most (default: 1200)")
     parser.add_argument("--seed", type=int, default=0, help="of the halves and the draw (default: 0)")
     parser.add_argument("--population", help="what the documents are, for the card")
+    parser.add_argument("--document-type", choices=REGISTERS, help="of all of them, for a detector that reads it")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     choosing: list[str] = []
@@ -224,7 +237,7 @@ def main(argv: list[str] | None = None) -> None:
         files = " and ".join(made["file"] for name, made in manifest["inputs"].items() if name.startswith("train_file"))
         what = f"{null} documents of {files}, used neither for training nor for any choice"
     else:
-        texts = [text for _, text in read_texts(args.human, label=0, body_only=args.body_only)]
+        texts = [text for _, text in read_texts(args.human, 0, args.body_only, args.text_column)]
         sides = list(split_in_two(texts, args.seed))
         if (distinct := sum(map(len, sides))) < args.least:
             raise ValueError(
@@ -234,7 +247,8 @@ def main(argv: list[str] | None = None) -> None:
         what = f"human documents of {args.human.name}, as given by whoever calibrated"
     sides = [draw(side, args.most, args.seed) for side in sides]
     population = args.population or what
-    out = calibrate(args.model, sides[0], sides[1], args.out, population, args.statistic, choosing)
+    folder = local_folder(args.model, args.revision)
+    out = calibrate(folder, sides[0], sides[1], args.out, population, args.statistic, choosing, args.document_type)
     logger.info(
         f"{out}: calibrated on {len(sides[0])} documents for segments and {len(sides[1])} others for documents."
     )
@@ -258,10 +272,11 @@ def _role(dataset: Path, role: str, label: int) -> list[str]:
     return [row["text"] for row in load_dataset(str(dataset), "documents", split=role) if row["label"] == label]
 
 
-def _score(detect: Any, texts: Iterable[str], what: str) -> list[list[Reading]]:
+def _score(detect: Any, texts: Iterable[str], what: str, document_type: str | None = None) -> list[list[Reading]]:
     """What each member makes of each text."""
     texts = list(texts)
-    scored = list(tqdm(detect.readings(texts), total=len(texts), desc=what, unit=" documents", disable=not texts))
+    readings = detect.readings(texts, document_type=document_type)
+    scored = list(tqdm(readings, total=len(texts), desc=what, unit=" documents", disable=not texts))
     failed = [str(item) for item in scored if isinstance(item, Exception)]
     if failed:
         raise ValueError(f"{len(failed)} of {len(texts)} texts cannot be scored, the first because: {failed[0]}")

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from .corrections_mvh import known, simes
+from .features_mvh import REGISTERS
 from .languages_mvh import NAMES
 from .pvalues_mvh import conformal_p_values
 from .references_mvh import (
@@ -87,6 +88,7 @@ def encode_calibration(
     scripts = Counter(document.script for document in everyone)
     names = sorted(scripts)
     languages = Counter(document.language for document in everyone if document.language)
+    types = Counter(document.document_type for document in everyone)
     kept = _thin([document.margins for document in segment_documents], room)
     scores = np.concatenate(kept or [np.empty(0)])
     owner = np.repeat(np.arange(len(kept)), [len(margins) for margins in kept])
@@ -128,6 +130,8 @@ def encode_calibration(
         },
         "about": dict(about),
     }
+    if set(types) != {""}:
+        packed["document_types"] = {name: types[name] for name in sorted(types)}
     packed["id"] = calibration_id(packed)
     decode_calibration(packed)
     return packed
@@ -176,6 +180,7 @@ def decode_calibration(packed: Mapping[str, Any]) -> Calibration:
             shortest_tokens=shortest,
             longest_tokens=_whole(whole["longest_tokens"], "longest_tokens", shortest),
             languages=_languages(packed.get("languages", {})),  # calibrations once had none
+            document_types=_types(packed.get("document_types", {"": len(statistics)})),
         )
     except (KeyError, TypeError, AttributeError, binascii.Error) as error:
         raise ValueError(f"The calibration in the config is damaged: {type(error).__name__} {error}.") from error
@@ -204,6 +209,15 @@ def _thin(margins: list[np.ndarray], room: int) -> list[np.ndarray]:
 def _languages(counts: Mapping[str, Any]) -> dict[str, int]:
     """Documents of each language."""
     return {known("language", name, NAMES): _whole(count, f"documents in {name}", 1) for name, count in counts.items()}
+
+
+def _types(counts: Mapping[str, Any]) -> dict[str, int]:
+    """Documents of each type, under "" those of which none was told."""
+    choices = ("", *REGISTERS)
+    return {
+        known("document_type", name, choices): _whole(count, f"documents of type {name!r}", 1)
+        for name, count in counts.items()
+    }
 
 
 def _segment_references(part: Mapping[str, Any], scripts: Sequence[str]) -> dict[str, Reference]:

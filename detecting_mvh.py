@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 
 from .batching_mvh import Prepared, score_documents
-from .corrections_mvh import known
 from .identity_mvh import identity, stale
-from .inputs_mvh import PRECISIONS, check_batch_size, check_options, iterate_texts
+from .inputs_mvh import check_batch_size, check_options, iterate_texts
 from .members_mvh import Member, readings_of, refuse_idle_type, segment_inputs, segments_of
 from .passages_mvh import edge_segments, merge_passages, refine_passages
 from .readings_mvh import Reading, mean_document
@@ -97,7 +96,11 @@ class Detecting(ABC):
         return list(results) if isinstance(inputs, (list, tuple)) else results
 
     def readings(
-        self, texts: Any, batch_size: int | None = None, precision: str = "float32"
+        self,
+        texts: Any,
+        batch_size: int | None = None,
+        precision: str = "float32",
+        document_type: str | None = None,
     ) -> Iterator[list[Reading] | Exception]:
         """Scores without a decision, for calibrating: what each member makes of each text.
 
@@ -105,13 +108,18 @@ class Detecting(ABC):
             texts: A list, column or iterable of texts.
             batch_size: Segments per batch at most.
             precision: As for the call; float32 by default, which calibrations are made in.
+            document_type: The texts' type, as for the call.
 
         Yields:
             In input order, for each text one reading of each member, or the exception that the text met.
+
+        Raises:
+            ValueError: If the precision or the type is unknown, or nothing reads the type; at the first step.
         """
-        known("precision", precision, PRECISIONS)
+        before, forward, _ = sorted_options({"precision": precision, "document_type": document_type})
+        refuse_idle_type(self.members, document_type)
         source = iterate_texts(texts) or iter([texts])
-        for scored in self._scored(source, True, batch_size, {}, {"precision": precision}):
+        for scored in self._scored(source, True, batch_size, before, forward):
             yield scored if isinstance(scored, Exception) else readings_of(scored)
 
     def margins(

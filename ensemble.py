@@ -21,13 +21,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 
 from mvh.calibration_mvh import decode_calibration
 from mvh.card import read_figures, write_card
 from mvh.corrections_mvh import known
 from mvh.ensemble_mvh import COMBINATIONS, SCORE_COMBINATIONS, MvhEnsembleConfig, MvhEnsembleForSequenceClassification
-from mvh.export import clean_json, refuse_foreign
+from mvh.export import clean_json, refuse_foreign, stored_dtype
 from mvh.members_mvh import TOKENIZERS
 from mvh.opening import local_folder, open_folder, read_config
 from mvh.pipeline_mvh import MvhDetectPipeline
@@ -41,7 +40,6 @@ logger = logging.getLogger("mvh.ensemble")
 
 LEFT_OUT = ("auto_map", "custom_pipelines", "architectures", "transformers_version", "_name_or_path")  # of a member
 JUDGING = ("alpha", "correction", "vote", "p_values")  # the first member's, as the segments are
-STORED = {"F16": torch.float16, "BF16": torch.bfloat16}  # names of dtypes in a safetensors file
 
 
 def make_ensemble(
@@ -84,7 +82,7 @@ def make_ensemble(
     model = MvhEnsembleForSequenceClassification.from_members(config, members, tokenizers[1:])
     detect = MvhDetectPipeline(model=model, tokenizer=tokenizers[0], device="cpu")
     for member, folder in zip(members, folders, strict=True):
-        member.to(stored_dtype(folder))
+        member.to(getattr(torch, stored_dtype(folder)))  # an ensemble takes no more room than its members
 
     with unfinished_folder(out, refuse_foreign) as part:
         detect.save_pretrained(str(part))
@@ -129,13 +127,6 @@ def common_scales(calibrations: Sequence[Calibration | None]) -> list[list[float
         human_scale(np.concatenate([part.scores for part in parts]), np.concatenate([part.weights for part in parts]))
         for parts in references
     ]
-
-
-def stored_dtype(folder: Path) -> torch.dtype:
-    """The dtype a checkpoint's weights are stored in, so that an ensemble takes no more room than its members."""
-    with safe_open(min(folder.glob("*.safetensors")), framework="pt") as weights:
-        kinds = {weights.get_slice(key).get_dtype() for key in weights.keys()}  # noqa: SIM118  no mapping
-    return STORED.get(kinds.pop(), torch.float32) if len(kinds) == 1 else torch.float32
 
 
 def card_figures(folders: Sequence[Path], configs: Sequence[dict[str, Any]], combine: str) -> dict[str, Any]:

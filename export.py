@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from transformers import PreTrainedModel
 
 from mvh.calibration_mvh import decode_calibration
@@ -33,6 +34,7 @@ from mvh.recipe import STORE_DTYPES
 from mvh.seen import USES, read_seen, write_hashes
 
 ROOT = Path(__file__).resolve().parent
+STORED = {"F16": "float16", "BF16": "bfloat16"}  # names of number types in a safetensors file
 LOCAL_KEYS = ("_name_or_path", "name_or_path", "is_local", "local_files_only", "max_length")  # of config and tokenizer
 
 
@@ -88,8 +90,15 @@ def export_checkpoint(
     return folder
 
 
-def refresh(checkpoint: Path, out: Path, store_dtype: str) -> Path:
-    """Write a checkpoint again with the code of this commit: same weights, config, calibration and card figures."""
+def refresh(checkpoint: Path, out: Path, store_dtype: str | None = None) -> Path:
+    """Write a checkpoint again with the code of this commit: same weights, config, calibration and card figures.
+
+    Args:
+        checkpoint: Its folder.
+        out: Folder to write.
+        store_dtype: Number type of the weights; None keeps theirs. Another one rounds them, and a calibration made with the
+            old ones then says in every result that it wants to be made again.
+    """
     model, tokenizer = open_folder(checkpoint)
     model.config.calibration = readable(model.config.calibration)
     for member in getattr(model.config, "members", []):
@@ -97,7 +106,15 @@ def refresh(checkpoint: Path, out: Path, store_dtype: str) -> Path:
     for part in getattr(model, "members", []):
         part.config.calibration = readable(part.config.calibration)
     seen = {use: hashes for use in USES if (hashes := read_seen(checkpoint, use)) is not None}
-    return export_checkpoint(model, tokenizer, out, store_dtype, figures=read_figures(checkpoint), seen=seen)
+    kept = store_dtype or stored_dtype(checkpoint)
+    return export_checkpoint(model, tokenizer, out, kept, figures=read_figures(checkpoint), seen=seen)
+
+
+def stored_dtype(folder: Path) -> str:
+    """The number type a checkpoint's weights are stored in; float32 where they have several."""
+    with safe_open(min(folder.glob("*.safetensors")), framework="pt") as weights:
+        kinds = {weights.get_slice(key).get_dtype() for key in weights.keys()}  # noqa: SIM118  no mapping
+    return STORED.get(kinds.pop(), "float32") if len(kinds) == 1 else "float32"
 
 
 def readable(packed: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -175,7 +192,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="mvh.export", description=__doc__.split("\n")[0])
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--store-dtype", choices=STORE_DTYPES, default="float16")
+    parser.add_argument("--store-dtype", choices=STORE_DTYPES, help="default: as it is stored")
     args = parser.parse_args(argv)
     refresh(args.checkpoint, args.out, args.store_dtype)
 

@@ -28,7 +28,7 @@ MAX_TEXTS = 64
 MAX_CHARACTERS = 1_000_000  # of all texts of a request: about 300 pages
 MAX_WAITING = 8
 LARGE = 100_000  # characters of a request after which free memory goes back to the system
-PARAMETERS = ("alpha", "correction", "vote", "p_values", "confidence", "edges", "precision")
+PARAMETERS = ("alpha", "correction", "vote", "p_values", "confidence", "document_type", "edges", "precision")
 
 
 class BadRequest(ValueError):

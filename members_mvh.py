@@ -136,6 +136,7 @@ def segment_inputs(member: Member, index: int, text: Any, document_type: str | N
             "block_texts": None,
             "script": script,
             "language": language,
+            "document_type": (document_type or "") if reads_document_type(config.feature_names) else "",
         }
         if config.feature_names:
             features = compute_features(segment.text, config.feature_names, config.feature_data, document_type)  # (F,)
@@ -166,6 +167,7 @@ def readings_of(outputs: Sequence[dict[str, Any]]) -> list[Reading]:
             core_tokens=np.array([output["core_tokens"] for output in mine]),  # (m,)
             script=mine[0]["script"],
             language=mine[0]["language"],
+            document_type=mine[0]["document_type"],
         )
         readings.append(Reading(document, np.array([(output["start"], output["end"]) for output in mine])))
     return readings

@@ -32,20 +32,30 @@ FROM_HUB = ("revision", "token", "cache_dir")  # options of a pipeline that say 
 
 
 def refuse_unknown(name: str | Path) -> None:
-    """Raise a ValueError if there is no folder of that name and the name is none of the Hub's."""
+    """Raise a ValueError if there is no folder of that name and the name is none of the Hub's or of a shipped detector."""
+    name = resolved(name)
     if not Path(name).is_dir() and not HUB_NAME.fullmatch(str(name)):
         raise ValueError(f"There is no checkpoint folder {name}, and it is no USER/NAME of the Hub either.")
 
 
-def local_folder(name: str | Path) -> Path:
+def local_folder(name: str | Path, revision: str | None = None, **options: Any) -> Path:
     """The folder of a checkpoint, fetched first where it is named as on the Hub.
 
+    Args:
+        name: Checkpoint folder, Hub name, or bare name of a shipped detector.
+        revision: Commit, tag or branch on the Hub; None for the newest.
+        **options: Handed to `huggingface_hub.snapshot_download`, such as which files are wanted.
+
     Raises:
-        ValueError: If there is no such folder and the name is none of the Hub's.
+        ValueError: If there is no such folder and the name is none of the Hub's, or a folder is given a revision.
     """
     name = resolved(name)
     refuse_unknown(name)
-    return Path(name) if Path(name).is_dir() else Path(snapshot_download(str(name)))
+    if not Path(name).is_dir():
+        return Path(snapshot_download(str(name), revision=revision, **options))
+    if revision is not None:
+        raise ValueError(f"The revision {revision!r} is of a Hub repository, and {name} is a folder.")
+    return Path(name)
 
 
 def open_pipeline(name: str | Path, **options: Any) -> Any:

@@ -2,8 +2,9 @@
 
 Keys: "label", "score", "margin", "p_value" of the document; "positive_share", the share of its characters in flagged
 segments; "segments" that tile it and "passages" of flagged ones; the settings at work ("alpha", "correction", "vote",
-"p_values", "confidence"); "calibration", what the p-values rest on; "warnings"; "members", what each member of an ensemble
-said (None for a single detector); and "model". An item that could not be read has all of them and "error".
+"p_values", "confidence") and the "document_type" that was told (None where none was); "calibration", what the p-values
+rest on; "warnings"; "members", what each member of an ensemble said (None for a single detector); and "model". An item
+that could not be read has all of them and "error".
 """
 
 from __future__ import annotations
@@ -159,6 +160,7 @@ def document_result(
         "segments": segments,
         "passages": [],
         **settings,
+        "document_type": document.document_type or None,
         "calibration": decision["calibration"],
         "warnings": decision["warnings"],
         "members": member_results(readings, calibrations, config),
@@ -172,7 +174,7 @@ def error_result(error: Exception, about: dict[str, Any]) -> dict[str, Any]:
         **dict.fromkeys(("label", "score", "margin", "p_value", "positive_share")),
         "segments": [],
         "passages": [],
-        **dict.fromkeys((*SETTINGS, "calibration")),
+        **dict.fromkeys((*SETTINGS, "document_type", "calibration")),
         "warnings": [],
         "members": None,
         "model": about,

@@ -1,9 +1,10 @@
-"""One's own texts -> (name, text) pairs: a folder of documents, one document, JSON Lines or CSV.
+"""One's own texts -> (name, text) pairs: a folder of documents, one document, or a table with a column of texts.
 
     mine/**/*.pdf, *.txt …   one text per file, named by its path inside the folder: whatever `documents` reads
     mine.docx                one text
     mine.jsonl               one object per line with "text", and "id", "label", "source" where there are any
-    mine.csv                 a header with a column "text", and the same others
+    mine.csv, mine.tsv       a header with a column "text", and the same others, between commas, semicolons or tabs
+    mine.parquet             the same columns
 
 Documents are read as `mvh detect` reads them, so that texts to compare with come out of PDF as those to be judged do. Unlike
 the reader of published files, this one refuses what it cannot use: a user who calibrates or audits with a few hundred texts
@@ -31,23 +32,28 @@ logger = logging.getLogger(__name__)
 NAMED = 10  # bad files of a folder that are named one by one
 
 
-def read_texts(path: str | Path, label: int | None = None, body_only: bool = False) -> list[tuple[str, str]]:
+def read_texts(
+    path: str | Path, label: int | None = None, body_only: bool = False, text_column: str = "text"
+) -> list[tuple[str, str]]:
     """The texts of a folder or file as (name, text), in the order of the file or of the sorted paths.
 
     Args:
-        path: Folder of documents, or a file: a document of any kind `mvh detect` reads, .jsonl or .csv.
+        path: Folder of documents, or a file: a document of any kind `mvh detect` reads, .jsonl, .csv, .tsv or .parquet.
         label: 0 (human) or 1 (machine): rows that bear another label are refused. Rows without one are taken.
         body_only: Leave out headings, running heads, references and code of documents, as `mvh detect --body-only` does.
+        text_column: Where a table has its texts.
 
     Raises:
         ValueError: If a file or row has no readable text or is labelled otherwise than `label`, or if there is no text at
             all; the sentence names the files, or file and line.
         FileNotFoundError: If there is no such file or folder.
     """
-    return [(row["id"], row["text"]) for row in read_own_rows(path, label, body_only)]
+    return [(row["id"], row["text"]) for row in read_own_rows(path, label, body_only, text_column)]
 
 
-def read_own_rows(path: str | Path, label: int | None = None, body_only: bool = False) -> list[dict[str, Any]]:
+def read_own_rows(
+    path: str | Path, label: int | None = None, body_only: bool = False, text_column: str = "text"
+) -> list[dict[str, Any]]:
     """As `read_texts`, each text a dict of "id", "text" and "source" (None where its row has none)."""
     path = Path(path)
     if not path.exists():
@@ -57,10 +63,12 @@ def read_own_rows(path: str | Path, label: int | None = None, body_only: bool = 
         known = ", ".join(("a folder", *SUFFIXES, *ROWS))
         raise ValueError(f"{path.name}: texts are read from {known}, and this is {kind or 'a bare name'}.")
     rows = []
-    for place, row in ROWS.get(kind, partial(_documents, body_only=body_only))(path):
-        text = row.get("text") if isinstance(row, dict) else None
+    column = text_column if kind in ROWS else "text"
+    for place, row in ROWS.get(kind, partial(_documents, body_only=body_only))(path, column):
+        text = row.get(column) if isinstance(row, dict) else None
         if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"{place}: needs {NEEDS.get(kind, 'a text')} that is not blank, got {str(row)[:60]}.")
+            needed = f"a JSON object with a {column!r}" if kind == ".jsonl" else f"a {column!r}"
+            raise ValueError(f"{place}: needs {needed} that is not blank, got {str(row)[:60]}.")
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise ValueError(f"{place}: the text holds a lone surrogate, which no UTF-8 file can store.")
         if label is not None and "label" in row and _spelled(row["label"]) not in (str(label), LABELS[label]):
@@ -76,7 +84,7 @@ def read_own_rows(path: str | Path, label: int | None = None, body_only: bool = 
 Rows = Iterator[tuple[str, Any]]  # (where it stands, the row as it stands there)
 
 
-def _documents(path: Path, body_only: bool) -> Rows:
+def _documents(path: Path, column: str, body_only: bool) -> Rows:
     """The documents of a folder, or the one document; raises a ValueError that names those that cannot be read."""
     is_folder = path.is_dir()
     bad: list[str] = []
@@ -98,14 +106,14 @@ def _documents(path: Path, body_only: bool) -> Rows:
             if not extracted.text.strip():
                 bad.append(f"{name} holds no text.")
                 continue
-            yield name, {"id": name, "text": extracted.text}
+            yield name, {"id": name, column: extracted.text}
     if bad:
         more = f" And {len(bad) - NAMED} more." if len(bad) > NAMED else ""
         several = f"{len(bad)} of the {count} files in {path.name} cannot be read; mend them or take them out. "
         raise ValueError((several if len(bad) > 1 else "") + " ".join(bad[:NAMED]) + more)
 
 
-def _jsonl(path: Path) -> Rows:
+def _jsonl(path: Path, column: str) -> Rows:
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
@@ -118,13 +126,11 @@ def _jsonl(path: Path) -> Rows:
                 raise ValueError(f"{place}: is no JSON ({error}).") from error
 
 
-def _csv(path: Path) -> Rows:
+def _csv(path: Path, column: str) -> Rows:
     before = csv.field_size_limit(sys.maxsize)  # 131,072 characters by default: a book is longer
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            if "text" not in (reader.fieldnames or []):
-                raise ValueError(f"{path.name}, line 1: needs a column 'text', and has {reader.fieldnames or 'none'}.")
+            reader = csv.DictReader(file, delimiter=_delimiter(path, column), strict=True)
             for row in reader:
                 yield f"{path.name}, line {reader.line_num}", row
     except csv.Error as error:
@@ -135,8 +141,37 @@ def _csv(path: Path) -> Rows:
         csv.field_size_limit(before)
 
 
-ROWS: dict[str, Callable[[Path], Rows]] = {".jsonl": _jsonl, ".csv": _csv}
-NEEDS = {".jsonl": "a JSON object with a 'text'", ".csv": "a 'text'"}
+def _delimiter(path: Path, column: str) -> str:
+    """What stands between the cells: a comma, a semicolon or a tab, whichever makes `column` one of the header."""
+    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        first = file.readline()
+    headers = {mark: next(csv.reader([first], delimiter=mark), []) for mark in ",;\t"}
+    for mark, header in headers.items():
+        if column in header:
+            return mark
+    names = max(headers.values(), key=len) or "none"
+    raise ValueError(f"{path.name}, line 1: needs a column {column!r}, and has {names}.")
+
+
+def _parquet(path: Path, column: str) -> Rows:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            if column not in file.schema_arrow.names:
+                raise ValueError(f"{path.name}: needs a column {column!r}, and has {file.schema_arrow.names}.")
+            columns = [name for name in (column, "id", "label", "source") if name in file.schema_arrow.names]
+            for batch in file.iter_batches(columns=columns):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path.name}, row {number}", row
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{path.name} is damaged after row {number} ({str(error).splitlines()[0]}).") from error
+
+
+ROWS: dict[str, Callable[[Path, str], Rows]] = {".jsonl": _jsonl, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}
 
 
 def _spelled(label: Any) -> str:

@@ -271,6 +271,7 @@ def settings(result: dict[str, Any], characters: int, versions: Sequence[tuple[s
         ("Vote", result["vote"]),
         ("Segment p-values", result["p_values"]),
         ("Confidence", result["confidence"] if result["confidence"] is not None else "on average"),
+        ("Document type, as told", result.get("document_type")),
         ("Compared with", about.get("group")),
         ("Documents compared", about.get("documents")),
         ("Documents behind the segments", about.get("segment_documents")),

@@ -87,3 +87,16 @@ def test_a_document_serves_one_side_only(detector, tmp_path):
     texts = [make_text(0, 30, seed=i) for i in range(40)]
     with pytest.raises(ValueError, match="1 texts serve both"):
         calibrate.calibrate(detector, texts[:20], texts[19:], tmp_path / "out", "x")
+
+
+def test_where_no_length_can_be_told_no_text_of_those_lengths_is_called_human(detector, tmp_path):
+    texts = [make_text(0, 30, seed=i) for i in range(60)]
+    missed = [
+        make_text(0, 60, seed=1000 + i) for i in range(20)
+    ]  # human texts in the place of machine ones: none is found
+    blind = calibrate.calibrate(detector, texts[:30], texts[30:], tmp_path / "blind", "x", choosing=missed)
+    detect = pipeline("mvh-detect", model=str(blind), trust_remote_code=True)
+    result = detect(make_text(0, 30, seed=5000), alpha=0.04)
+    assert result["label"] == "uncertain"
+    assert any("No length can be named" in warning for warning in result["warnings"])
+    assert any("too short to tell" in warning for warning in result["warnings"])

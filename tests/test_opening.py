@@ -5,7 +5,9 @@ import shutil
 
 import pytest
 
-from mvh.opening import open_pipeline
+from mvh import export
+from mvh.opening import local_folder, open_pipeline, refuse_unknown
+from mvh.shipped import CHECKPOINTS
 
 
 @pytest.fixture
@@ -39,3 +41,22 @@ def test_another_model(damaged, config):
 def test_no_config(tmp_path):
     with pytest.raises(ValueError, match=r"no checkpoint folder: it has no config\.json"):
         open_pipeline(tmp_path)
+
+
+def test_the_name_of_a_shipped_detector_is_its_folder():
+    assert local_folder("mvh-mini-multi") == CHECKPOINTS / "mvh-mini-multi"
+    refuse_unknown("mvh-mini-en")
+    with pytest.raises(ValueError, match="no checkpoint folder mvh-mini-none, and it is no USER/NAME"):
+        refuse_unknown("mvh-mini-none")
+    with pytest.raises(ValueError, match="The revision 'main' is of a Hub repository, and .*mvh-mini-en is a folder"):
+        local_folder("mvh-mini-en", "main")
+
+
+def test_a_checkpoint_written_again_has_the_weights_it_had(detector, tmp_path):
+    text = "A text of any length, of which only the score is asked for here. " * 5
+    before = open_pipeline(detector, trust_remote_code=True)(text)
+    again = export.refresh(detector, tmp_path / "again")
+    assert open_pipeline(again, trust_remote_code=True)(text)["margin"] == before["margin"]
+    assert (again / "model.safetensors").stat().st_size == (detector / "model.safetensors").stat().st_size
+    rounded = open_pipeline(export.refresh(detector, tmp_path / "rounded", "float16"), trust_remote_code=True)(text)
+    assert any("calibrate again" in warning for warning in rounded["warnings"]), "it has other weights"

@@ -3,6 +3,7 @@
 import csv
 import logging
 
+import datasets
 import docx
 import pytest
 
@@ -99,7 +100,7 @@ def test_labels_are_understood_as_files_spell_them(tmp_path, label):
         ("x.jsonl", b'{"text": "\xff"}\n', "line 1: is no JSON"),
         ("x.jsonl", b'{"text": "a \\ud800 b"}\n', "line 1: the text holds a lone surrogate"),
         ("x.jsonl", b"\n\n", "x.jsonl: holds no text"),
-        ("x.csv", b"id;text\n1;a\n", r"line 1: needs a column 'text', and has \['id;text'\]"),
+        ("x.csv", b"id;texts\n1;a\n", r"line 1: needs a column 'text', and has \['id', 'texts'\]"),
         ("x.csv", b"", "line 1: needs a column 'text', and has none"),
         ("x.csv", b'id,text\n1,a\n2,"b\n3,c\n', "is no CSV"),
         ("x.csv", b"id,text\n1,a\n2\n", "line 3: needs a 'text' that is not blank"),
@@ -108,7 +109,7 @@ def test_labels_are_understood_as_files_spell_them(tmp_path, label):
         ("x.txt", b"good\nb\xe4d\n", r"x\.txt is not UTF-8"),
         ("x.txt", b" \n", r"x\.txt holds no text"),
         ("x.docx", b"PK\x03\x04", r"x\.docx is a damaged or truncated archive"),
-        ("x.xlsx", b"PK", r"texts are read from a folder, \.txt, .*\.jsonl, \.csv, and this is \.xlsx"),
+        ("x.xlsx", b"PK", r"texts are read from a folder, \.txt, .*\.jsonl, .*\.parquet, and this is \.xlsx"),
     ],
 )
 def test_what_cannot_be_used_is_named(tmp_path, name, content, message):
@@ -122,3 +123,21 @@ def test_an_empty_folder_and_a_missing_one_are_said(tmp_path):
         read_texts(tmp_path)
     with pytest.raises(FileNotFoundError, match="no file or folder"):
         read_texts(tmp_path / "absent")
+
+
+def test_a_table_of_any_kind_has_its_texts_where_one_says(tmp_path):
+    rows = [{"id": "a", "body": "one, two", "label": 0}, {"id": "b", "body": "three", "label": 0}]
+    write_jsonl(tmp_path / "x.jsonl", rows)
+    datasets.Dataset.from_list(rows).to_parquet(tmp_path / "x.parquet")
+    for name, mark in (("x.csv", ","), ("semicolons.csv", ";"), ("x.tsv", "\t")):
+        with (tmp_path / name).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, ["id", "body", "label"], delimiter=mark)
+            writer.writeheader()
+            writer.writerows(rows)
+    for file in sorted(tmp_path.iterdir()):
+        assert read_texts(file, label=0, text_column="body") == [("a", "one, two"), ("b", "three")]
+        with pytest.raises(ValueError, match=rf"{file.name}.*needs .*'text'"):
+            read_texts(file)
+    (tmp_path / "x.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(ValueError, match=r"x\.parquet is damaged after row 0"):
+        read_texts(tmp_path / "x.parquet")

@@ -18,6 +18,7 @@ from transformers import pipeline
 
 from mvh import recipe as recipe_room
 from mvh import train, trainer
+from mvh.calibrate import calibrate
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.normalization_mvh import STEPS
 from mvh.opening import open_pipeline
@@ -211,6 +212,22 @@ def test_a_detector_can_be_told_the_type_of_a_document(recipe, tmp_path):
     assert len(set(margins.values())) == 3 and margins["academic"] == margins[None]  # unknown to the training
     with pytest.raises(ValueError, match="document_type must be one of 'academic', .* got 'poem'"):
         detect(rows[0]["text"], document_type="poem")
+    texts = [row["text"] for row in make_rows(120, seed=8, words=(5, 20)) if row["label"] == 0]
+    untold = calibrate(tmp_path / "model", texts[:30], texts[30:], tmp_path / "untold", "made up")
+    verdicts = verdicts_by_type(untold, texts[0])
+    assert verdicts[None] in ("human", "machine") and verdicts["news"] == "uncertain", "another score, no rate is known"
+    news = calibrate(tmp_path / "model", texts[:30], texts[30:], tmp_path / "news", "made up", document_type="news")
+    verdicts = verdicts_by_type(news, texts[0])
+    assert verdicts["news"] in ("human", "machine") and verdicts[None] == verdicts["fiction"] == "uncertain"
+
+
+def verdicts_by_type(folder, text):
+    detect = pipeline("mvh-detect", model=str(folder), trust_remote_code=True)
+    results = {kind: detect(text, document_type=kind, alpha=0.2) for kind in (None, "fiction", "news")}
+    assert {kind: result["document_type"] for kind, result in results.items()} == {kind: kind for kind in results}
+    wanted = {kind for kind, result in results.items() if any("it was calibrated on" in w for w in result["warnings"])}
+    assert wanted == {kind for kind, result in results.items() if result["label"] == "uncertain"}
+    return {kind: result["label"] for kind, result in results.items()}
 
 
 def test_several_files_and_their_normalization_are_a_recipe(tmp_path):

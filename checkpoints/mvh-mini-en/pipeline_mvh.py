@@ -53,7 +53,8 @@ class MvhDetectPipeline(Detecting, ChunkPipeline):
         edges: "refined" (default): a second look at flagged segments finds where a passage begins and ends; "grid": at
             segment borders. Ensembles and checkpoints with handcrafted features always use the grid.
         document_type: "academic", "reference", "news", "official", "fiction" or "informal", where it is known and the
-            detector has a feature that reads it; a calibration made without types holds for texts without.
+            detector has a feature that reads it. A calibration made without types holds for texts without: told one, the
+            detector says "uncertain" until it is calibrated on texts of that type (`mvh calibrate --document-type`).
         batch_size: Segments per batch at most; by default only their tokens are bounded, see `batching_mvh.batches`.
         precision: "float32", "bfloat16", or "auto" (default): bfloat16 where the device computes in it and the calibration
             says that verdicts stay (`precision_mvh`), else float32; "dtype" of a result's "model" tells which it was.

@@ -27,12 +27,14 @@ class Document:
         core_tokens: Tokens of each core, shape (m,).
         script: What `scripts_mvh.dominant_script` says.
         language: What `languages_mvh.dominant_language` says, "" where it cannot tell.
+        document_type: Its type where that was told and a feature of the detector read it, else "".
     """
 
     margins: np.ndarray
     core_tokens: np.ndarray
     script: str
     language: str = ""
+    document_type: str = ""
 
     @property
     def tokens(self) -> int:
@@ -89,6 +91,7 @@ class Calibration:
         shortest_tokens: Tokens of the shortest document calibrated on, over both sides.
         longest_tokens: The longest document of the document side.
         languages: Documents of each language that could be told, over both sides; empty where nobody looked.
+        document_types: Documents of each type that a feature read, over both sides; under "" those of which none was told.
     """
 
     segment: dict[str, Reference]
@@ -104,6 +107,7 @@ class Calibration:
     shortest_tokens: int
     longest_tokens: int
     languages: dict[str, int]
+    document_types: dict[str, int]
 
     def group_of(self, script: str, tokens: int) -> int:
         """Index of the group of a document, or POOLED."""

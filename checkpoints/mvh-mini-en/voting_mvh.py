@@ -165,7 +165,7 @@ def reasons_to_abstain(
 
 
 def doubts_about(document: Document, calibration: Calibration) -> list[str]:
-    """Where a document lies outside what was calibrated on: its script, its language, too short, too long."""
+    """Where a document lies outside what was calibrated on: its script, language or told type, too short, too long."""
     reasons, tokens = [], document.tokens
     if document.script not in calibration.scripts:
         written = "has no letters" if document.script == "none" else f"is in {document.script} script"
@@ -178,6 +178,15 @@ def doubts_about(document: Document, calibration: Calibration) -> list[str]:
         reasons.append(
             f"The text is in {NAMES[document.language]}, and the calibration saw only "
             f"{', '.join(NAMES[name] for name in spoken)}: how often the detector errs on it is not known."
+        )
+    if document.document_type not in calibration.document_types:
+        told = f"was said to be {document.document_type!r}" if document.document_type else "came without a type"
+        seen = " and ".join(
+            f"{name!r} texts" if name else "texts without a type" for name in calibration.document_types
+        )
+        reasons.append(
+            f"The text {told}, which the detector takes into account, and it was calibrated on {seen}: how often it errs on "
+            "this one is not known."
         )
     if tokens < calibration.shortest_tokens:
         reasons.append(

@@ -16,7 +16,18 @@ from typing import Any
 INPUTS = ("input_ids", "attention_mask", "features", "characters")  # what the model is given
 # what a segment's output holds beside its scores
 # (block_texts keeps the cores' texts of a detector that counts characters until its document is decided)
-HANDED_ON = ("member", "start", "end", "core_tokens", "core_ids", "block_starts", "block_texts", "script", "language")
+HANDED_ON = (
+    "member",
+    "start",
+    "end",
+    "core_tokens",
+    "core_ids",
+    "block_starts",
+    "block_texts",
+    "script",
+    "language",
+    "document_type",
+)
 WINDOW_SEGMENTS = 512  # segments collected before they are sorted by length and scored: bounds memory and delay
 BATCH_TOKENS = 4_096  # in a batch, padding included: 13 segments of 256 tokens with their context; 8 to 16 are quickest
 PADDING_SHARE = 0.05  # of a batch at most

@@ -92,7 +92,8 @@ def mean_document(readings: Sequence[Reading], scales: Sequence[Sequence[float]]
         rows[1:] = [
             (row - mean) / sd * first_sd + first_mean for row, (mean, sd) in zip(rows[1:], scales[1:], strict=True)
         ]
-    return replace(readings[0].document, margins=np.mean(rows, axis=0))
+    told = max(reading.document.document_type for reading in readings)  # "" of a member that has no feature to read it
+    return replace(readings[0].document, margins=np.mean(rows, axis=0), document_type=told)
 
 
 def human_scale(margins: np.ndarray, weights: np.ndarray) -> list[float]:
