@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -82,7 +82,7 @@ def progress(detect: Any, total: int | None, console: Console | None) -> Iterato
     """A line that tells how far the work is; call the yielded function after each document.
 
     Args:
-        detect: The pipeline; its model tells of every batch of segments it has scored.
+        detect: The detector, with PyTorch or without; its `score` is wrapped, to count the segments of every batch.
         total: Documents there are, None where that is not known.
         console: Where the line is shown, None for nowhere.
     """
@@ -106,13 +106,17 @@ def progress(detect: Any, total: int | None, console: Console | None) -> Iterato
         task = display.add_task("", total=total, segments=0)
         count = 0
 
-        def tell(model: Any, inputs: Any, output: Any) -> None:
-            nonlocal count
-            count += len(output.logits)
-            display.update(task, segments=count)
+        score = detect.score
 
-        hook = detect.model.register_forward_hook(tell)
+        def score_and_tell(segments: Sequence[Any], **options: Any) -> Any:
+            nonlocal count
+            scored = score(segments, **options)
+            count += len(segments)
+            display.update(task, segments=count)
+            return scored
+
+        detect.score = score_and_tell
         try:
             yield lambda: display.advance(task)
         finally:
-            hook.remove()
+            del detect.score  # the class's own is back

@@ -1,5 +1,6 @@
 """A detector without PyTorch: the same results from an ONNX export, in a process that cannot import torch."""
 
+import io
 import json
 import os
 import subprocess
@@ -9,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig
+from rich.console import Console
+from transformers import AutoConfig, pipeline
 
 from mvh import export_onnx, light
 from mvh.cli import detect as cli_detect
+from mvh.cli.terminal import progress
 from mvh.configuration_mvh import MvhConfig
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.opening import open_folder
@@ -54,6 +57,16 @@ def same(mine, other, path=""):
         assert mine == pytest.approx(other, abs=1e-4), path
     else:
         assert mine == other, path
+
+
+def test_a_terminal_sees_how_far_each_kind_of_detector_is(detector, folder):
+    for detect in (pipeline("mvh-detect", model=str(detector), trust_remote_code=True), light.load_light(folder)):
+        written = io.StringIO()
+        with progress(detect, 1, Console(force_terminal=True, file=written, width=120)) as advance:
+            windows = len(detect(TEXTS[2], edges="grid")["segments"])
+            advance()
+        assert "1/1" in written.getvalue() and f" {windows} windows of text scored" in written.getvalue()
+        assert "score" not in vars(detect), "scores are counted while somebody looks, and no longer"
 
 
 @pytest.mark.parametrize("kind", ["", "_of_characters"])
