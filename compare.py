@@ -243,7 +243,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for checkpoint in (args.first, args.second):
         sides.append(judge(checkpoint, rows, {"alpha": args.alpha}))
         gc.collect()  # one model in memory at a time
-    command = f"mvh compare {shlex.join(map(str, (args.first, args.second, args.data)))}"
+    command = "mvh compare " + shlex.join(sys.argv[1:] if argv is None else argv)
     report = {"command": command, **compare(rows, sides[0], sides[1], args.top)}
     page, data = markdown(report), json.dumps(report, indent=1, ensure_ascii=False)
     if args.out:

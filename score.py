@@ -52,7 +52,7 @@ Scorer = Callable[[Iterator[str]], Iterator[dict[str, Any]]]
 
 DECISION_NAMES = ("human", "machine")  # of the null class and the other, in predictions and figures
 BASELINE_BATCH = 256  # texts a saved baseline is given at once
-CALL_OPTIONS = ("alpha", "correction", "vote", "p_values", "precision", "batch_size")
+CALL_OPTIONS = ("alpha", "correction", "vote", "p_values", "confidence", "document_type", "precision", "batch_size")
 
 
 def open_checkpoint(name: str, options: dict[str, Any]) -> tuple[Scorer, dict[str, Any]]:
@@ -60,19 +60,24 @@ def open_checkpoint(name: str, options: dict[str, Any]) -> tuple[Scorer, dict[st
 
     Args:
         name: Checkpoint folder or Hub name.
-        options: Options of the pipeline's call; those that are None are the checkpoint's own.
+        options: Options of the pipeline's call, and `revision`; those that are None are the checkpoint's own.
 
     Returns:
         A function from texts to dicts of `margin`, `score`, `p_value`, `decision` ("human", "machine" or "uncertain"),
-        `segments` (their number), `group` and `group_documents` (what the p-value was measured against), `alpha` and
-        `error`, one per text in order; and what is known of the detector: its name and its calibration's id.
+        `segments` (their number), `group` and `group_documents` (what the p-value was measured against), `alpha`, `dtype`
+        (what it was computed in) and `error`, one per text in order; and what is known of the detector: its name, its
+        calibration's id, and on the Hub the commit it came from.
 
     Raises:
         ValueError: If there is no such checkpoint, it is no detector, or a part of it is missing or damaged.
     """
     from mvh.opening import open_pipeline
 
-    detect = open_pipeline(name, trust_remote_code=True)
+    options = dict(options)
+    revision = options.pop("revision", None)
+    if revision is not None and Path(name).is_dir():
+        raise ValueError(f"The revision {revision!r} is of a Hub repository, and {name} is a folder.")
+    detect = open_pipeline(name, trust_remote_code=True, **({} if revision is None else {"revision": revision}))
     config = detect.model.config
     names = {config.id2label[0]: "human", config.id2label[1]: "machine"}
     given = {key: value for key, value in options.items() if value is not None}
@@ -85,6 +90,7 @@ def open_checkpoint(name: str, options: dict[str, Any]) -> tuple[Scorer, dict[st
                 "segments": len(result["segments"]),
                 "group": (result["calibration"] or {}).get("group"),
                 "group_documents": (result["calibration"] or {}).get("documents"),
+                "dtype": result["model"]["dtype"],
                 "error": result.get("error"),
             }
 
@@ -92,6 +98,7 @@ def open_checkpoint(name: str, options: dict[str, Any]) -> tuple[Scorer, dict[st
         "name": config.name,
         "labels": [config.id2label[0], config.id2label[1]],
         "calibration": getattr(detect, "calibration_id", (config.calibration or {}).get("id")),
+        "revision": getattr(detect, "revision", None),
     }
 
 
@@ -150,7 +157,7 @@ def predictions(rows: Rows, scorer: Scorer) -> Iterator[dict[str, Any]]:
 
 
 def summarise(predicted: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """`detection_report` of one file's predictions, with alpha, the 99 % limit of the realised FPR, and the errors.
+    """`detection_report` of one file's predictions, with alpha, number types, the 99 % limit of the realised FPR, and errors.
 
     Raises:
         ValueError: If there is no prediction without an error.
@@ -173,13 +180,15 @@ def summarise(predicted: Sequence[dict[str, Any]]) -> dict[str, Any]:
     languages = [row["lang"] or "not said" for row in predicted]
     if len(set(languages)) > 1:
         figures["by_language"] = detection_report(labels, scores, decisions, languages)["by_source"]
-    return {"documents": len(predicted), "alpha": alpha, "fpr_limit_99": limit, **figures, "errors": errors}
+    dtypes = sorted({row["dtype"] for row in predicted if row.get("dtype")})
+    counts = {"documents": len(predicted), "alpha": alpha, "dtypes": dtypes, "fpr_limit_99": limit}
+    return {**counts, **figures, "errors": errors}
 
 
 def score_file(
     path: Path, scorer: Scorer, limit: int | None, out: TextIO, labelled: bool = True
-) -> list[dict[str, Any]]:
-    """Score one file or folder (its first `limit` valid rows), writing each prediction; returns all of them."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Score one file or folder (its first `limit` valid rows), writing each prediction; all of them, and the bad rows."""
     bad: list[dict[str, Any]] = []
     if not labelled:
         rows: Rows = read_unlabelled(path)
@@ -191,7 +200,7 @@ def score_file(
         predicted.append(row)
     if bad:
         logger.warning("%s: %d bad rows left out, the first: %s", path.name, len(bad), bad[0]["message"])
-    return predicted
+    return predicted, bad
 
 
 def documents_of(folder: Path) -> Rows:
@@ -226,7 +235,8 @@ def markdown(report: dict[str, Any]) -> str:
         limit = figures["fpr_limit_99"]
         level = "verdicts by the sign of the margin" if figures["alpha"] is None else f"alpha {figures['alpha']}"
         note = "no calibration" if limit is None else f"99 % limit of the realised FPR {limit:.4f}"
-        lines += [f"## {file}", "", f"{level}, {note}, {len(figures['errors'])} errors", ""]
+        left_out = f", {len(bad)} bad rows left out" if (bad := figures.get("bad_rows")) else ""
+        lines += [f"## {file}", "", f"{level}, {note}, {len(figures['errors'])} errors{left_out}", ""]
         for kind, rows in (
             ("source", {"all": figures["overall"], **figures["by_source"]}),
             ("language", figures.get("by_language", {})),
@@ -266,11 +276,14 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--submission", choices=SUBMISSIONS, nargs="+", default=[], help="files for shared tasks")
     parser.add_argument("--out", type=Path, required=True, help="folder for predictions and metrics")
     parser.add_argument("--kind", choices=DETECTORS, default="checkpoint", help="what the detector is")
+    parser.add_argument("--revision", help="commit, tag or branch of a checkpoint on the Hub")
     parser.add_argument("--positive-label", help="of a hub classifier: the label that means machine")
     parser.add_argument("--alpha", type=float, help="level of the tests; the checkpoint's own by default, as the rest")
     parser.add_argument("--correction", help="none, bonferroni, holm, bh, by or calibrated")
     parser.add_argument("--vote", help="calibrated, majority or any")
     parser.add_argument("--p-values", help="conformal or softmax")
+    parser.add_argument("--confidence", type=float, help="that the realised false-alarm rate is at most alpha")
+    parser.add_argument("--document-type", help="of all texts, for a detector that reads it")
     parser.add_argument("--precision", help="auto, float32 or bfloat16")
     parser.add_argument("--batch-size", type=int, help="segments per batch")
     parser.add_argument("--limit", type=int, help="rows of each file, its first ones; all by default")
@@ -291,7 +304,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     for path in files:
         if not path.exists():
             raise FileNotFoundError(f"There is no file or folder {path}.")
-    call = {key: getattr(options, key) for key in CALL_OPTIONS}
+    call = {key: getattr(options, key) for key in (*CALL_OPTIONS, "revision")}
     if options.kind == "hub":
         call["positive_label"] = options.positive_label
     elif options.positive_label is not None:
@@ -303,12 +316,12 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     report: dict[str, Any] = {"detector": detector, "command": command, "options": call, **provenance(), "files": {}}
     with whole_file(options.out / "predictions.jsonl", "utf-8") as out:
         for path in files:
-            predicted = score_file(path, scorer, options.limit, out, labelled=path in options.data)
+            predicted, bad = score_file(path, scorer, options.limit, out, labelled=path in options.data)
             write_submissions(options.submission, predicted, path.name, options.out)
             if path not in options.data:
                 continue
             digest = file_sha256(path / "manifest.json" if path.is_dir() else path)
-            report["files"][path.name] = {"sha256": digest, **summarise(predicted)}
+            report["files"][path.name] = {"sha256": digest, "bad_rows": bad, **summarise(predicted)}
     for file, content in (("metrics.json", json.dumps(report, indent=2) + "\n"), ("metrics.md", markdown(report))):
         with whole_file(options.out / file, "utf-8") as whole:
             whole.write(content)

@@ -2,7 +2,8 @@
 
     mvh audit --model checkpoints/mvh-mini-en --human my_texts/ --machine generated.jsonl --out runs/audit
 
-Texts come as `dataset_builder.texts` reads them: a folder of documents (txt, md, html, pdf, docx, odt), a .jsonl or a .csv.
+Texts come as `dataset_builder.texts` reads them: a folder of documents (txt, md, html, pdf, docx, odt), or a table (.jsonl,
+.csv, .tsv, .parquet). What is audited is the detector as it is used: with the options of its call.
 They must have served neither training nor calibration (`seen.py` knows), and at least 200 distinct human ones are needed.
 "uncertain" stays in every denominator as not flagged; AUROC runs over all texts by margin. Writes audit.json, audit.md and,
 where matplotlib is installed, audit.png.
@@ -14,7 +15,7 @@ import json
 import logging
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,18 @@ from tqdm import tqdm
 from mvh.audit.page import draw, markdown
 from mvh.audit.statistics import audit_report, innocent_share
 from mvh.dataset_builder.texts import read_own_rows
+from mvh.detector import load_detector
 from mvh.export import provenance
 from mvh.metrics import HUMAN, MACHINE, UNCERTAIN
+from mvh.opening import local_folder
+from mvh.results_mvh import settings_of
 from mvh.scripts_mvh import dominant_script
 from mvh.seen import refuse_seen, text_hashes
 from mvh.usage import documented
 
 logger = logging.getLogger("mvh.audit")
 
+CALL_OPTIONS = ("alpha", "correction", "vote", "confidence", "document_type", "precision", "batch_size")
 LEAST = 200  # human texts; at alpha 0.05 ten false alarms are expected, and the 95 % interval is 0.02 to 0.09
 
 
@@ -47,15 +52,23 @@ def distinct(rows: list[dict[str, Any]], kind: str) -> tuple[list[dict[str, Any]
 
 
 def gather(
-    model: str, human: Path, machine: Path | None, least: int, body_only: bool = False
+    folder: Path, human: Path, machine: Path | None, least: int, body_only: bool = False, text_column: str = "text"
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Read the texts and refuse what would spoil an audit; labelled rows and sentences to be said.
+
+    Args:
+        folder: The checkpoint's, or one that holds the files that say what it has seen.
+        human: See `audit`, as the others.
+        machine: See `audit`.
+        least: See `audit`.
+        body_only: See `audit`.
+        text_column: See `audit`.
 
     Raises:
         ValueError: If there are fewer than `least` distinct human texts, a text is given as both, or a text served the
             checkpoint's training or calibration.
     """
-    rows, mine, said = distinct(read_own_rows(human, HUMAN, body_only), "human")
+    rows, mine, said = distinct(read_own_rows(human, HUMAN, body_only, text_column), "human")
     warnings = [said]
     if len(rows) < least:
         raise ValueError(
@@ -63,10 +76,9 @@ def gather(
             f"{least - len(rows)} more."
         )
     labelled = [row | {"label": HUMAN} for row in rows]
-    folder = checkpoint_folder(model)
     warnings += refuse_seen(folder, [row["text"] for row in rows], "The human texts")
     if machine is not None:
-        others, theirs, said = distinct(read_own_rows(machine, MACHINE, body_only), "machine")
+        others, theirs, said = distinct(read_own_rows(machine, MACHINE, body_only, text_column), "machine")
         warnings.append(said)
         shared = np.flatnonzero(np.isin(mine, theirs))
         if len(shared):
@@ -79,17 +91,8 @@ def gather(
     return labelled, [warning for warning in warnings if warning]
 
 
-def checkpoint_folder(model: str) -> Path:
-    """A checkpoint's folder; of one on the Hub, a folder with the files that say what it has seen."""
-    if Path(model).is_dir():
-        return Path(model)
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(model, allow_patterns=["*_texts.npz", "config.json"]))
-
-
 def score_rows(
-    detect: Any, rows: Sequence[dict[str, Any]], alpha: float | None, batch_size: int | None
+    detect: Any, rows: Sequence[dict[str, Any]], options: Mapping[str, Any]
 ) -> Iterator[tuple[dict[str, Any], list[str]]]:
     """Each row as `audit_report` wants it, and the warnings of its result, in order.
 
@@ -97,7 +100,7 @@ def score_rows(
         ValueError: If the detector's scores are not finite.
     """
     names = {detect.model.config.id2label[label]: label for label in (HUMAN, MACHINE)}
-    results = detect((row["text"] for row in rows), alpha=alpha, batch_size=batch_size)
+    results = detect((row["text"] for row in rows), **options)
     for row, result in zip(rows, tqdm(results, total=len(rows), unit="text", disable=None), strict=True):
         error = result["error"]["message"] if "error" in result else None
         if error is not None and "not finite" in error:
@@ -112,6 +115,7 @@ def score_rows(
                 "script": None if error else dominant_script(row["text"]),
                 "group": basis.get("group"),
                 "documents": basis.get("documents"),
+                "dtype": None if error else result["model"]["dtype"],
                 "error": error,
             },
             result["warnings"],
@@ -122,23 +126,25 @@ def audit(
     model: str,
     human: Path,
     machine: Path | None = None,
-    alpha: float | None = None,
     least: int = LEAST,
     prevalence: float | None = None,
-    batch_size: int | None = None,
     body_only: bool = False,
+    text_column: str = "text",
+    revision: str | None = None,
+    **options: Any,
 ) -> dict[str, Any]:
     """Run a detector over own texts and report what it does there.
 
     Args:
-        model: Checkpoint folder or Hub name.
+        model: Checkpoint folder, Hub name, or name of a shipped detector.
         human: Folder or file of human texts, see `dataset_builder.texts`.
         machine: The same of machine texts.
-        alpha: Level of the tests; the checkpoint's own by default.
         least: Human texts needed.
         prevalence: Share of machine texts the reader believes in.
-        batch_size: Segments per batch.
         body_only: Leave out headings, running heads, references and code, as `mvh detect --body-only` does.
+        text_column: Where a table has its texts.
+        revision: Commit, tag or branch of a model on the Hub.
+        **options: Of the detector's call, such as `alpha` or `vote`; those that are None are the checkpoint's own.
 
     Returns:
         The content of audit.json, less the command.
@@ -148,39 +154,60 @@ def audit(
     """
     if prevalence is not None:
         innocent_share(0.0, 1.0, prevalence)  # raises before the work, not after it
-    rows, warnings = gather(model, human, machine, least, body_only)
-    from mvh.detector import load_detector
-
-    detect = load_detector(model).pipeline
-    pairs = list(score_rows(detect, rows, alpha, batch_size))
+    options = {name: value for name, value in options.items() if value is not None}
+    folder = local_folder(model, revision, allow_patterns=["*_texts.npz", "config.json"])
+    rows, warnings = gather(folder, human, machine, least, body_only, text_column)
+    detect = load_detector(model, **({} if revision is None else {"revision": revision})).pipeline
+    pairs = list(score_rows(detect, rows, options))
     scored, said = [row for row, _ in pairs], [set(said) for row, said in pairs if row["error"] is None]
     warnings += sorted(set.intersection(*said)) if said else []  # what holds of every text is said once
     config = detect.model.config
-    report = audit_report(scored, config.alpha if alpha is None else alpha, prevalence)
+    report = audit_report(scored, options.get("alpha", config.alpha), prevalence)
+    vote = settings_of(config, detect.calibration_id is not None, options)["vote"]
+    if report["false_alarm_limit_99"] is not None and vote != "calibrated":
+        warnings.append(
+            f"Limits and bands are those of the vote 'calibrated'; for {vote!r} no false-alarm rate is promised."
+        )
     report["warnings"] += warnings
     files = {"human": human.name, "machine": machine.name if machine else None}
-    about = {"name": config.name, "calibration": (config.calibration or {}).get("id")}
-    return {"model": about, "files": files, **report, **provenance()}
+    about: dict[str, Any] = {"name": config.name, "calibration": detect.calibration_id, "revision": detect.revision}
+    about["dtypes"] = sorted({row["dtype"] for row in scored if row["dtype"]})
+    return {"model": about, "options": options, "files": files, **report, **provenance()}
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Command line: see the module's docstring."""
     parser = documented("mvh audit", __doc__)
-    parser.add_argument("--model", required=True, help="checkpoint folder or Hub name")
-    parser.add_argument("--human", type=Path, required=True, help="folder of documents, .jsonl or .csv of human texts")
+    parser.add_argument("--model", required=True, help="checkpoint folder, Hub name, or name of a shipped detector")
+    parser.add_argument("--revision", help="commit, tag or branch of a model on the Hub")
+    parser.add_argument("--human", type=Path, required=True, help="folder of documents, or a table, of human texts")
     parser.add_argument("--machine", type=Path, help="the same of machine texts")
     parser.add_argument("--out", type=Path, required=True, help="folder for audit.json, audit.md and audit.png")
     parser.add_argument("--alpha", type=float, help="level of the tests (default: the checkpoint's)")
     parser.add_argument("--least", type=int, default=LEAST, help=f"human texts needed (default: {LEAST})")
     parser.add_argument("--prevalence", type=float, help="share of machine texts you believe in")
+    parser.add_argument("--correction", help="none, bonferroni, holm, bh, by or calibrated")
+    parser.add_argument("--vote", help="calibrated, majority or any")
+    parser.add_argument("--confidence", type=float, help="that the realised false-alarm rate is at most alpha")
+    parser.add_argument("--document-type", help="of all texts, for a detector that reads it")
+    parser.add_argument("--precision", help="auto, float32 or bfloat16")
     parser.add_argument("--batch-size", type=int, help="segments per batch")
     parser.add_argument("--body-only", action="store_true", help="leave out headings, running heads, references, code")
+    parser.add_argument("--text-column", default="text", help="where a table has its texts (default: text)")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     if args.out.exists() and not args.out.is_dir():
         raise ValueError(f"{args.out} is a file; name a folder for the audit.")
     report = audit(
-        args.model, args.human, args.machine, args.alpha, args.least, args.prevalence, args.batch_size, args.body_only
+        args.model,
+        args.human,
+        args.machine,
+        args.least,
+        args.prevalence,
+        args.body_only,
+        args.text_column,
+        args.revision,
+        **{name: getattr(args, name) for name in CALL_OPTIONS},
     )
     command = shlex.join(["python", "-m", "mvh.audit", *(sys.argv[1:] if argv is None else argv)])
     report = {"command": command, **report}

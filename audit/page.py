@@ -15,7 +15,10 @@ def markdown(report: dict[str, Any], drawn: bool) -> str:
     """The report as a page; `drawn` says whether audit.png lies beside it."""
     lines = [f"# Audit of {report['model']['name']} on {report['files']['human']}", "", verdict(report), ""]
     lines += [f"- **Warning:** {warning}" for warning in report["warnings"]]
-    lines += ["", f"`{report['command']}`", "", "## By group", ""]
+    lines += ["", f"`{report['command']}`", ""]
+    if dtypes := report["model"].get("dtypes"):
+        lines += [f"Computed in {' and '.join(dtypes)}.", ""]
+    lines += ["## By group", ""]
     lines += ["| group | human | flagged | FPR | 95 % interval | machine | power | 95 % interval | decided |"]
     lines += ["|---" * 9 + "|", _row("all texts", report)]
     for kind, groups in report["groups"].items():

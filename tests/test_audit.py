@@ -220,11 +220,26 @@ def test_an_audit_of_the_toy_detector(detector, tmp_path, caplog, monkeypatch):
     assert all(f"WARNING: {warning}" in caplog.text for warning in report["warnings"])
     page = (out / "audit.md").read_text(encoding="utf-8")
     assert all(warning in page for warning in report["warnings"])
+    assert report["model"]["dtypes"] == ["float32"] and "Computed in float32." in page
+    assert report["options"] == {"alpha": 0.1}
     assert "![Audit](audit.png)" in page and (out / "audit.png").read_bytes().startswith(b"\x89PNG")
 
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert not draw(report, tmp_path / "none.png") and not (tmp_path / "none.png").exists()
     assert "matplotlib is not installed" in markdown(report, drawn=False)
+
+
+def test_a_detector_is_audited_as_it_is_used(detector, tmp_path):
+    rows = [{"body": row["text"]} for row in own_rows(0)]
+    human = write_jsonl(tmp_path / "h.jsonl", rows)
+    call = ["--model", str(detector), "--human", str(human), "--text-column", "body", "--least", "40"]
+    report = audit.main([*call, "--out", str(tmp_path / "any"), "--vote", "any", "--correction", "none"])
+    assert report["options"] == {"vote": "any", "correction": "none"}
+    assert any("for 'any' no false-alarm rate is promised" in warning for warning in report["warnings"])
+    usual = audit.main([*call, "--out", str(tmp_path / "usual")])
+    assert usual["false_alarms"]["flagged"] <= report["false_alarms"]["flagged"] > 0 and usual["options"] == {}
+    with pytest.raises(ValueError, match="The revision 'main' is of a Hub repository, and .*toy.* is a folder"):
+        audit.main([*call, "--out", str(tmp_path / "no"), "--revision", "main"])
 
 
 def test_machine_texts_given_as_human_are_noticed(detector, tmp_path):
@@ -274,4 +289,4 @@ def test_a_detector_with_scores_that_are_no_numbers_is_refused():
 
     rows = [{"id": "a", "label": 0, "source": None, "text": "x"}]
     with pytest.raises(ValueError, match="a: 3 of 3 segment scores are not finite numbers. The detector is damaged"):
-        list(audit.score_rows(Broken(), rows, None, None))
+        list(audit.score_rows(Broken(), rows, {}))

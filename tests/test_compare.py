@@ -120,6 +120,7 @@ def test_the_command_on_two_checkpoints(detector, tmp_path, capsys):
     page = (tmp_path / "out" / "compared.md").read_text()
     assert printed.strip() == page.strip() and "# toy and stricter" in page
     report = json.loads((tmp_path / "out" / "compared.json").read_text())
+    assert report["command"].startswith("mvh compare ") and report["command"].endswith(" --top 3"), "as it was given"
     assert report["margins"]["rank_correlation"] == pytest.approx(1.0) and report["verdicts"]["agreement"] < 1
     assert report["detectors"][1]["alpha"] == 0.05 / 50 and len(report["moved"]) == 3
 

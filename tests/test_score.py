@@ -127,6 +127,7 @@ def test_score_writes_predictions_and_figures_that_agree(tmp_path, checkpoint):
     rows = make_rows(24)
     rows[5]["text"] = "\u200b\u200b"  # valid for the reader, nothing is left for the detector
     data = write_jsonl(tmp_path / "dev.jsonl", rows)
+    data.write_text(data.read_text() + '{"id": 99, "label": 0}\n')
     second = write_jsonl(tmp_path / "ood.jsonl", make_rows(6, seed=1))
     out = tmp_path / "scored"
     call = ["--alpha", "0.1", "--correction", "by", "--batch-size", "4"]
@@ -142,6 +143,9 @@ def test_score_writes_predictions_and_figures_that_agree(tmp_path, checkpoint):
     assert figures["sha256"] == hashlib.sha256(data.read_bytes()).hexdigest()
     assert [error["id"] for error in figures["errors"]] == ["5"]
     assert first[5]["decision"] == "uncertain" and first[5]["margin"] is None
+    assert [(bad["line"], bad["field"]) for bad in figures["bad_rows"]] == [(25, "text")], "a row that nobody scored"
+    assert ", 1 errors, 1 bad rows left out" in (out / "metrics.md").read_text(encoding="utf-8")
+    assert figures["dtypes"] == ["float32"] == sorted({line["dtype"] for line in lines if line["error"] is None})
     assert figures["alpha"] == 0.1
     assert figures["fpr_limit_99"] == beta_binomial_limit(39, 12, 0.1)
     read = [line for line in first if line["error"] is None]
