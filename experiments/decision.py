@@ -3,10 +3,10 @@
     python -m mvh.experiments.decision checkpoints/mvh-mini-en --dataset runs/mvh-mini-en/data \
         --report monolingual_dev.jsonl ood_report_en.jsonl long_human_en.jsonl --cache runs/decision --out results/decision.json
 
-Segment margins of all texts are scored once into the cache (a file that is there is not scored again); all that follows
-is arithmetic on them, through the functions that users' verdicts go through. Choices (document statistic, groups, default
-vote) are made on the choosing role against the calibration roles; the report files are used for figures only. Writes OUT,
-the same as Markdown, and a figure.
+Segment margins of all texts are scored once into the cache (what these weights have scored of these texts is not scored
+again); all that follows is arithmetic on them, through the functions that users' verdicts go through. Choices (document
+statistic, groups, default vote) are made on the choosing role against the calibration roles; the report files are used for
+figures only. Writes OUT, the same as Markdown, and a figure.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,9 +33,11 @@ from mvh.calibration_mvh import (
 from mvh.corrections_mvh import CORRECTIONS, adjust
 from mvh.dataset_builder.semeval import read_semeval
 from mvh.experiments.decision_page import draw, page
+from mvh.experiments.kept_runs import signature
 from mvh.experiments.scored import Scored, human, machine, scored_rows
 from mvh.export import file_sha256, provenance
 from mvh.metrics import auroc
+from mvh.normalization_mvh import NORMALIZER_VERSION
 from mvh.placing import place_report
 from mvh.statistics_mvh import STATISTICS
 from mvh.voting_mvh import decide, document_p_value
@@ -280,6 +282,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     args = parser.parse_args(argv)
     command = "python -m mvh.experiments.decision " + shlex.join(sys.argv[1:] if argv is None else argv)
 
+    weights = file_sha256(args.checkpoint / "model.safetensors")
+
+    def scored(name: str, made_of: Path, rows: Callable[[], Iterable[dict[str, Any]]]) -> list[Scored]:
+        """Texts' scores under a name that other weights, another normaliser or other texts do not have."""
+        signed = signature([weights, NORMALIZER_VERSION, file_sha256(made_of)])
+        return scored_rows(str(args.checkpoint), args.cache, f"{name}-{signed}", rows)
+
     def role(name: str) -> list[Scored]:
         def rows() -> Iterable[dict[str, Any]]:
             from datasets import load_dataset
@@ -287,13 +296,13 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             documents = load_dataset(str(args.dataset), "documents", split=name)
             return [row for row in documents if name == "choose" or row["label"] == 0]
 
-        return scored_rows(str(args.checkpoint), args.cache, name, rows)
+        return scored(name, args.dataset / "manifest.json", rows)
 
     choose, segment, document = role("choose"), role("calibration_segments"), role("calibration_documents")
     files = {}
     for path in args.report:
         reader = partial(read_semeval, path, _refuse)
-        files[path.name] = scored_rows(str(args.checkpoint), args.cache, path.stem, reader)
+        files[path.name] = scored(path.stem, path, reader)
     config = json.loads((args.checkpoint / "config.json").read_text(encoding="utf-8"))
     shipped = decode_calibration(config["calibration"])
     first = args.report[0].name

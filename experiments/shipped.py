@@ -16,6 +16,7 @@ from typing import Any
 
 from mvh.card import measured_rows, write_card
 from mvh.experiments.attacks import shown
+from mvh.export import file_sha256
 from mvh.score import decimals
 from mvh.score import markdown as score_tables
 
@@ -76,6 +77,16 @@ def training_summary(log: dict[str, Any]) -> dict[str, Any]:
     return {"recipe": recipe, "evaluations": evaluations, **parts, **kept}
 
 
+def refuse_other_training(log: Path, checkpoint: Path) -> None:
+    """Raise a ValueError unless the weights that a training left beside its log are those of the checkpoint."""
+    made, shipped = (folder / "model.safetensors" for folder in (log.parent / "model", checkpoint))
+    if not made.is_file():
+        raise ValueError(f"{log} has no {made.parent.name}/{made.name} beside it that says which weights it tells of.")
+    found, wanted = (file_sha256(file)[:12] for file in (made, shipped))
+    if found != wanted:
+        raise ValueError(f"{log} tells of weights with the hash {found}, and those of {checkpoint} have {wanted}.")
+
+
 def main(argv: list[str] | None = None) -> None:
     """Command line: see the module's docstring."""
     parser = argparse.ArgumentParser(prog="mvh.experiments.shipped", description=__doc__.split("\n")[0])
@@ -104,6 +115,7 @@ def main(argv: list[str] | None = None) -> None:
     page += ["## By source", "", score_tables(score).replace("\n## ", "\n### ")]
     (results / f"{name}.md").write_text("\n".join(page).rstrip() + "\n", encoding="utf-8")
     if args.training:
+        refuse_other_training(args.training, args.checkpoint)
         summary = training_summary(json.loads(args.training.read_text(encoding="utf-8")))
         (results / f"{name}.training.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     words = json.loads(args.words.read_text(encoding="utf-8")) if args.words else {}

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, BartConfig
 
 from mvh import train
-from mvh.experiments.shipped import training_summary
+from mvh.experiments.shipped import refuse_other_training, training_summary
 from mvh.masked_training import IGNORED, MaskingCollator, TokenFiller, learn_masked_tokens
 from mvh.recipe import MvhTrainingArguments
 from mvh.trainer import SteadyTrainer
@@ -65,12 +65,17 @@ def test_the_encoder_learns_to_fill_in_tokens_before_the_detector_is_trained(fin
     assert not list(finished.glob("masked.*")), "checkpoints of masked epochs that nobody needs any more"
 
 
-def test_the_small_log_of_a_shipped_detector_tells_of_both_trainings(finished):
+def test_the_small_log_of_a_shipped_detector_tells_of_both_trainings(finished, tmp_path):
     log = json.loads((finished / "training.json").read_text())
     summary = training_summary(log)
     assert [loss for _, loss in summary["masked_losses"]] == losses(finished)
     assert summary["recipe"]["masked_epochs"] == 3 and summary["recipe"]["masked_learning_rate"] == 0.003
     assert summary["losses"] and summary["masked_train_seconds"] > 0 < summary["train_seconds"]
+    refuse_other_training(finished / "training.json", finished / "model")
+    other = shutil.copytree(finished / "model", tmp_path / "other")
+    (other / "model.safetensors").write_bytes(b"other weights")
+    with pytest.raises(ValueError, match="training.json tells of weights with the hash .*, and those of .*other have"):
+        refuse_other_training(finished / "training.json", other)
     before = {
         key: value for key, value in log.items() if key != "masked_history"
     }  # of a run made before there were any
