@@ -60,9 +60,9 @@ def read_data(path: Path, limit: int | None = None) -> list[dict[str, Any]]:
 
 def is_labelled(path: Path) -> bool:
     """Whether the first row of a JSONL file has all fields of a SemEval row."""
-    with path.open(encoding="utf-8", errors="replace") as file:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
         try:
-            first = json.loads(file.readline())
+            first = json.loads(next((line for line in file if line.strip()), ""))
         except ValueError:
             return False
     return isinstance(first, dict) and {"id", "label", "text", "model", "source"} <= first.keys()

@@ -19,6 +19,7 @@ from uuid import uuid4
 from mvh.opening import open_pipeline
 from mvh.pipeline_mvh import MvhDetectPipeline
 from mvh.report import ReportDocument, render_cell
+from mvh.results_mvh import settings_of
 from mvh.shipped import SHIPPED, resolved
 
 
@@ -82,8 +83,10 @@ class Detector:
         return _loaded_again, (self.model, self.options, self.identity())
 
     def identity(self) -> dict[str, Any]:
-        """What results depend on: weights, normaliser, number type and calibration."""
-        return self.pipeline.identity() | {"calibration": (self.pipeline.model.config.calibration or {}).get("id")}
+        """What results depend on: weights, normaliser, number type, calibration (of merging members: theirs) and settings."""
+        pipeline = self.pipeline
+        settings = settings_of(pipeline.model.config, pipeline.calibration_id is not None, {})
+        return pipeline.identity() | {"calibration": pipeline.calibration_id, "settings": settings}
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """One text -> one Result; a list or tuple -> a list; another iterable -> an iterator in the same order."""

@@ -103,7 +103,7 @@ class EndpointHandler:
             if name not in PARAMETERS:
                 raise BadRequest(f"There is no parameter {str(name)[:40]!r}; known are {', '.join(PARAMETERS)}.")
         try:
-            self.detect._sanitize_parameters(**options)
+            self.detect.check(options)
         except (TypeError, ValueError) as error:  # sentences about the values given
             raise BadRequest(str(error)) from None
         return texts, options

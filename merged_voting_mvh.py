@@ -101,18 +101,20 @@ def decide_merged(
         if combine == "cauchy_p":
             warnings.append("Cauchy combination: its p-value is close to valid where it is small, but not guaranteed.")
     label: int | None = int(VOTES[known("vote", vote, VOTES)](rejected, p_document, alpha))
+    short = []
     if calibrations is not None and not label:
         for name, reading, calibration in zip(names, readings, calibrations, strict=True):
-            doubts += [f"{name}: {doubt}" for doubt in too_short_to_tell(reading.document, calibration)]
+            short += [f"{name}: {said}" for said in too_short_to_tell(reading.document, calibration)]
     return {
-        "label": None if doubts and vote == "calibrated" else label,
+        "label": None if (doubts or short) and vote == "calibrated" else label,
         "margin": document_margin(document.margins, document.core_tokens),
         "p_value": p_document,
         "segment_p_values": p_segments,
         "segment_adjusted": adjusted,
         "rejected": rejected,
         "calibration": about,
-        "warnings": doubts + warnings,
+        "doubts": doubts,
+        "warnings": doubts + short + warnings,
     }
 
 

@@ -84,6 +84,8 @@ def whole_file(out: Path, encoding: str | None = None) -> Iterator[IO[Any]]:
         part.replace(out)
     except OSError as error:
         part.unlink(missing_ok=True)
+        if error.errno is None or error.filename not in (None, str(part)):
+            raise  # of what is read meanwhile, or of a server: it has its own words
         raise OSError(error.errno, error.strerror, str(out)) from error
     except BaseException:
         part.unlink(missing_ok=True)

@@ -90,6 +90,7 @@ class Calibration:
         tellable_alpha: The level at which that length was measured.
         shortest_tokens: Tokens of the shortest document calibrated on, over both sides.
         longest_tokens: The longest document of the document side.
+        longest_by_script: The same of the documents of each script; 0 where all of them are on the other side.
         languages: Documents of each language that could be told, over both sides; empty where nobody looked.
         document_types: Documents of each type that a feature read, over both sides; under "" those of which none was told.
     """
@@ -106,6 +107,7 @@ class Calibration:
     tellable_alpha: float
     shortest_tokens: int
     longest_tokens: int
+    longest_by_script: dict[str, int]
     languages: dict[str, int]
     document_types: dict[str, int]
 

@@ -77,7 +77,7 @@ def decide(
     Returns:
         A dict of "label" (1 machine, 0 human, None uncertain), "margin", "p_value" (None without calibration),
         "segment_p_values", "segment_adjusted", "rejected" (arrays of shape (m,)), "calibration" (what the p-values rest
-        on, None without) and "warnings".
+        on, None without), "doubts" (why the document p-value may not hold) and "warnings" (those and others).
 
     Raises:
         ValueError: If a margin is not finite, alpha is outside (0, 1), a choice is unknown, or a choice needs a
@@ -119,17 +119,17 @@ def decide(
                 f"{about['segment_documents']}."
             )
     label: int | None = int(VOTES[known("vote", vote, VOTES)](rejected, p_document, alpha))
-    if calibration is not None and not label:
-        doubts += too_short_to_tell(document, calibration)
+    short = too_short_to_tell(document, calibration) if calibration is not None and not label else []
     return {
-        "label": None if doubts and vote == "calibrated" else label,
+        "label": None if (doubts or short) and vote == "calibrated" else label,
         "margin": document_margin(margins, document.core_tokens),
         "p_value": p_document,
         "segment_p_values": p_segments,
         "segment_adjusted": adjusted,
         "rejected": rejected,
         "calibration": about,
-        "warnings": doubts + warnings,
+        "doubts": doubts,
+        "warnings": doubts + short + warnings,
     }
 
 
@@ -193,10 +193,10 @@ def doubts_about(document: Document, calibration: Calibration) -> list[str]:
             f"The text has {tokens} tokens, too short to tell: the shortest calibration document has "
             f"{calibration.shortest_tokens}."
         )
-    if tokens > calibration.longest_tokens:
+    if tokens > (longest := calibration.longest_by_script.get(document.script, calibration.longest_tokens)):
         reasons.append(
-            f"The document has {tokens} tokens and the longest calibration document {calibration.longest_tokens}: its "
-            "p-value says nothing about the whole; the segments and passages are still reported."
+            f"The document has {tokens} tokens and the longest calibration document in {document.script} script {longest}: "
+            "its p-value says nothing about the whole; the segments and passages are still reported."
         )
     return reasons
 

@@ -34,14 +34,13 @@ from mvh.benchmarks.samples import document, everyday, mixed, read_sentences
 from mvh.benchmarks.work import useful_work, work_per_length
 from mvh.configuration_mvh import MvhConfig
 from mvh.experiments.decision_page import table
-from mvh.languages_mvh import dominant_language
+from mvh.languages_mvh import script_and_language
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.opening import first_line, open_folder
 from mvh.pipeline_mvh import MvhDetectPipeline
 from mvh.precision_mvh import has_bfloat16
 from mvh.references_mvh import Document
 from mvh.results_mvh import settings_of
-from mvh.scripts_mvh import dominant_script
 from mvh.shipped import SHIPPED
 from mvh.voting_mvh import decide
 
@@ -89,7 +88,7 @@ def label_of(detect: MvhDetectPipeline, text: str, margins: np.ndarray) -> int |
     counts = np.full(len(margins), config.core_tokens)  # (m,)
     counts[-1] = np.clip(tokens - counts[:-1].sum(), 1, config.core_tokens)
     settings = settings_of(config, detect.calibration_id is not None, {})
-    document = Document(margins, counts, dominant_script(text), dominant_language(text))
+    document = Document(margins, counts, *script_and_language(text))
     return decide(document, detect.calibration, **settings)["label"]
 
 

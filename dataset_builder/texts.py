@@ -54,7 +54,7 @@ def read_texts(
 def read_own_rows(
     path: str | Path, label: int | None = None, body_only: bool = False, text_column: str = "text"
 ) -> list[dict[str, Any]]:
-    """As `read_texts`, each text a dict of "id", "text" and "source" (None where its row has none)."""
+    """As `read_texts`, each text a dict of "id", "text", and "source" and "label" (None where its row has none)."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder {path}.")
@@ -75,7 +75,8 @@ def read_own_rows(
             raise ValueError(f"{place}: only {LABELS[label]} texts are taken here, and the label is {row['label']!r}.")
         source = row.get("source")
         name = str(row["id"]) if row.get("id") not in (None, "") else place.rpartition(", ")[2]
-        rows.append({"id": name, "text": text, "source": None if source in (None, "") else str(source)})
+        told = label if label is not None else _label(row.get("label"), place)
+        rows.append({"id": name, "text": text, "source": None if source in (None, "") else str(source), "label": told})
     if not rows:
         raise ValueError(f"{path.name}: holds no text.")
     return rows
@@ -172,6 +173,20 @@ def _parquet(path: Path, column: str) -> Rows:
 
 
 ROWS: dict[str, Callable[[Path, str], Rows]] = {".jsonl": _jsonl, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}
+
+
+def _label(value: Any, place: str) -> int | None:
+    """0 or 1 as a row says it in whichever way, None where it says nothing.
+
+    Raises:
+        ValueError: If it says something else.
+    """
+    for label, name in enumerate(LABELS):
+        if value is not None and _spelled(value) in (str(label), name):
+            return label
+    if value is None or not _spelled(value):
+        return None
+    raise ValueError(f"{place}: a label is 0 or {LABELS[0]}, 1 or {LABELS[1]}, or is left out, and this is {value!r}.")
 
 
 def _spelled(label: Any) -> str:

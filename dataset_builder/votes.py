@@ -61,7 +61,7 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[Any, Any]]]:
     if path.suffix.lower() != ".jsonl":
         yield from ((f"{path.name}, line {line}", cells) for line, cells in csv_records(path, FIELDS))
         return
-    for place, row in ROWS[".jsonl"](path):
+    for place, row in ROWS[".jsonl"](path, "comment"):
         if not isinstance(row, dict):
             raise ValueError(f"{place}: a vote is a JSON object with {', '.join(FIELDS)}, got {str(row)[:60]}.")
         yield place, row

@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -58,8 +59,15 @@ def part_of(out: Path) -> Path:
 
 
 def names_beside(existing: Sequence[str]) -> dict[str, str]:
-    """Added column -> its name in a table that may have a column of that name already."""
-    return {name: f"mvh_{name}" if name in existing else name for name in COLUMNS}
+    """Added column -> its name in a table that may have columns of that name already: the first that is free."""
+    return {name: next(free for free in _names(name) if free not in existing) for name in COLUMNS}
+
+
+def _names(name: str) -> Iterator[str]:
+    """label, mvh_label, mvh_label_2, mvh_label_3 ..."""
+    yield name
+    yield f"mvh_{name}"
+    yield from (f"mvh_{name}_{number}" for number in count(2))
 
 
 def added_columns(result: dict[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,12 @@ Where a page holds so little that no main part can be told, the whole visible te
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 from mvh.documents.blocks import Block
 
+APART = ("p", "head", "list", "item", "table", "row", "cell", "quote", "code", "lb")  # tags of trafilatura
 UNSEEN = "//script | //style | //noscript | //template | //head | //nav | //svg"
 
 
@@ -24,7 +28,7 @@ def html_blocks(content: bytes) -> tuple[list[Block], list[str]]:
     )
     if found:
         body = etree.fromstring(found.encode(), etree.XMLParser(resolve_entities=False, no_network=True)).find("main")
-        blocks = [] if body is None else [_block(element) for element in body if _text(element)]
+        blocks = [] if body is None else list(_blocks(body))
         if blocks:
             return blocks, []
     try:
@@ -42,18 +46,41 @@ def html_blocks(content: bytes) -> tuple[list[Block], list[str]]:
     return [Block(f"{line}\n") for line in lines if line], ["No main part could be told; all visible text was taken."]
 
 
-def _block(element: object) -> Block:
-    tag = str(element.tag)  # type: ignore[attr-defined]  # an lxml element
-    kind = {"head": "heading", "code": "code"}.get(tag, "body")
-    rendering = element.get("rend") or ""  # type: ignore[attr-defined]
-    level = int(rendering[1:]) if kind == "heading" and rendering[1:].isdigit() else None
-    return Block(_text(element) + "\n\n", kind, level=level)
+def _blocks(body: Any) -> Iterator[Block]:
+    """The blocks of what trafilatura found, an lxml element; loose text between them is a paragraph, too."""
+    if loose := _one_line(body.text):
+        yield Block(loose + "\n\n")
+    for element in body:
+        kind = {"head": "heading", "code": "code"}.get(str(element.tag), "body")
+        rendering = element.get("rend") or ""
+        level = int(rendering[1:]) if kind == "heading" and rendering[1:].isdigit() else None
+        if text := _text(element):
+            yield Block(text + "\n\n", kind, level=level)
+        if loose := _one_line(element.tail):
+            yield Block(loose + "\n\n")
 
 
-def _text(element: object) -> str:
+def _text(element: Any) -> str:
     """The text of an element; items of lists and rows of tables on lines of their own."""
-    rows = element.xpath("./item | ./row")  # type: ignore[attr-defined]
-    if rows:
-        return "\n".join(" ".join("".join(row.itertext()).split()) for row in rows)
-    text = "".join(element.itertext())  # type: ignore[attr-defined]
-    return text.strip("\n") if element.tag == "code" else " ".join(text.split())  # type: ignore[attr-defined]
+    if element.tag == "code":
+        return "".join(element.itertext()).strip("\n")
+    if element.tag not in ("list", "table"):
+        return _one_line("".join(_pieces(element)))
+    lines = [_one_line(element.text)]
+    for child in element:
+        lines += [_one_line("".join(_pieces(child))), _one_line(child.tail)]
+    return "\n".join(line for line in lines if line)
+
+
+def _pieces(element: Any) -> Iterator[str]:
+    """The text of an element piece by piece, with a space around what a page shows apart."""
+    yield element.text or ""
+    for child in element:
+        space = " " if child.tag in APART else ""
+        yield space
+        yield from _pieces(child)
+        yield space + (child.tail or "")
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())

@@ -39,7 +39,7 @@ from mvh.report.words import (
     terms,
     verdict,
 )
-from mvh.voting_mvh import screen
+from mvh.results_mvh import judged, screen_results
 
 TEMPLATE = "report.html.j2"
 QUOTE = 160  # characters of a passage quoted in the list
@@ -209,7 +209,6 @@ def view(document: ReportDocument, id: str, with_text: bool = True) -> View:
 def overview(documents: Sequence[ReportDocument], prevalence: float | None) -> dict[str, Any] | None:
     """Many documents judged together, as `MvhDetectPipeline.screen` does; None where no document has a p-value.
 
-    Documents without a p-value or a verdict count as not flagged, those with an error (nothing was judged) do not count.
     Where alphas differ, the smallest is used.
 
     Returns:
@@ -217,18 +216,16 @@ def overview(documents: Sequence[ReportDocument], prevalence: float | None) -> d
     """
     counted_in = [index for index, document in enumerate(documents) if "error" not in document.result]
     results = [documents[index].result for index in counted_in]
-    judged = [r["p_value"] is not None and r["label"] not in (None, "uncertain") for r in results]
+    known = [judged(result) for result in results]
     alphas = [r["alpha"] for r in results if r["alpha"] is not None]
     if len(results) < 2 or not any(r["p_value"] is not None for r in results):
         return None
-    p_values = [r["p_value"] if known else 1.0 for r, known in zip(results, judged, strict=True)]
-    smallest = [result["calibration"]["smallest_p_value"] for result in results if result["calibration"]]
-    batch = screen(p_values, min(alphas), prevalence, min(smallest, default=None))
+    batch = screen_results(results, min(alphas), min(alphas), prevalence)
     adjusted = dict.fromkeys(range(len(documents)), "–")
-    for index, p, known in zip(counted_in, batch["adjusted_p_values"], judged, strict=True):
-        adjusted[index] = p_text(p) if known else "–"
+    for index, p, holds in zip(counted_in, batch["adjusted_p_values"], known, strict=True):
+        adjusted[index] = p_text(p) if holds else "–"
     return {
-        "sentences": batch_sentences(batch, judged.count(False), shared_terms(map(terms, results))),
+        "sentences": batch_sentences(batch, known.count(False), shared_terms(map(terms, results))),
         "adjusted": adjusted,
         "held": {counted_in[index] for index in batch["flagged_together"]},
         "alpha": batch["alpha"],

@@ -172,8 +172,11 @@ def scan(args: argparse.Namespace) -> dict[str, Any] | None:
 
     folder: Path = args.output.resolve()
     plan = planned(args)
-    for part in folder.glob(f"*/*{UNFINISHED}*"):  # of workers that were killed; this process has the folder for itself
-        part.unlink(missing_ok=True)
+    if args.executor != "slurm":  # whose jobs may be writing: the lock of this process says nothing of them
+        for part in folder.glob(
+            f"*/*{UNFINISHED}*"
+        ):  # of workers that were killed; this process has the folder for itself
+            part.unlink(missing_ok=True)
     options = {name: getattr(args, name) for name in JUDGED if getattr(args, name) is not None}
     alone = args.executor == "local" and args.workers == 1
     scorer = Scorer(args.model, options, None if alone else 1, args.revision)

@@ -30,7 +30,7 @@ class Counts:
         documents: Rows read; scored + failed.
         failed: Rows without a verdict because of an error.
         labels: Documents by label.
-        p_values: How often each document p-value occurs, over documents with a verdict other than "uncertain".
+        p_values: How often each document p-value occurs, over documents without a doubt whether it holds.
         histogram: All document p-values in BINS bins over [0, 1]; the last one closed.
         scores: The same of the scores.
         groups: Documents by calibration group and label.
@@ -127,8 +127,8 @@ def _bin(value: float) -> int:
 
 
 def decided(found: Mapping[str, Any]) -> bool:
-    """Whether a document takes part in the decision: it was scored, has a p-value, and is not "uncertain"."""
-    return found["error"] is None and found["p_value"] is not None and found["label"] != "uncertain"
+    """Whether a document's p-value takes part in the decision: it was scored, has one, and nothing speaks against it."""
+    return found["error"] is None and found["p_value"] is not None and not found["doubts"]
 
 
 def read_counts(paths: Iterable[Path]) -> Counts:

@@ -136,33 +136,43 @@ def parquet_schema(name: str) -> pa.Schema:
 
 
 def read_parquet(name: str, column: str, first: int, rows: int | None, offset: int | None) -> Iterator[Row]:
-    """Rows of a Parquet file; row groups before the first are not read, a damaged one is one row with a problem."""
-    number = first
+    """Rows of a Parquet file; only the row groups that hold them are read. A damaged group loses its own rows only.
+
+    Each row that is lost is one with a problem; of a file that cannot be opened there is one.
+    """
     try:
         with open_stream(name) as stream:
             file = pq.ParquetFile(stream)
-            groups, before = _groups_from(file, first)
-            batches = file.iter_batches(batch_size=BATCH_ROWS, row_groups=groups)
-            values = (row for batch in batches for row in batch.to_pylist())
-            stop = None if rows is None else first - before + rows
-            for number, row in enumerate(islice(values, first - before, stop), start=first + 1):
-                yield checked(row, number, column)
+            begin = 0
+            for group in range(file.num_row_groups):
+                end = begin + file.metadata.row_group(group).num_rows
+                wanted = range(max(first, begin), end if rows is None else min(end, first + rows))
+                if wanted:
+                    yield from _group_rows(file, group, begin, wanted, column)
+                begin = end
     except Exception as error:
         if not is_damage(error):
             raise
-        said = str(error).splitlines()[0] if str(error) else type(error).__name__
-        yield Row(number + 1, {}, None, f"{PurePosixPath(name).name} is damaged from here on ({said}).")
+        yield Row(first + 1, {}, None, f"{PurePosixPath(name).name} is damaged ({_first_line(error)}).")
 
 
-def _groups_from(file: pq.ParquetFile, first: int) -> tuple[list[int], int]:
-    """The row groups from the one that holds row `first` on, and how many rows lie before them."""
-    before = 0
-    for group in range(file.num_row_groups):
-        rows = file.metadata.row_group(group).num_rows
-        if before + rows > first:
-            return list(range(group, file.num_row_groups)), before
-        before += rows
-    return [], before
+def _group_rows(file: pq.ParquetFile, group: int, begin: int, wanted: range, column: str) -> Iterator[Row]:
+    """The wanted rows, numbered from 0 over the file, of a row group that begins at row `begin`."""
+    number = wanted.start
+    try:
+        batches = file.iter_batches(batch_size=BATCH_ROWS, row_groups=[group])
+        values = (row for batch in batches for row in batch.to_pylist())
+        for number, row in enumerate(islice(values, wanted.start - begin, wanted.stop - begin), start=wanted.start + 1):
+            yield checked(row, number, column)
+    except Exception as error:
+        if not is_damage(error):
+            raise
+        problem = f"The row group {group} that holds this row is damaged ({_first_line(error)})."
+        yield from (Row(lost, {}, None, problem) for lost in range(number + 1, wanted.stop + 1))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 @lru_cache(maxsize=4)

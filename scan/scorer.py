@@ -3,7 +3,7 @@
     >>> score = Scorer("USER/NAME")
     >>> score(["A text of any length ..."])
     [{"label": "machine", "score": 0.97, "margin": 3.5, "p_value": 0.0012, "group": "latin, ...", "passages": [...],
-      "warnings": [], "error": None}]
+      "doubts": [], "warnings": [], "error": None}]
 
 A Scorer is a path and options: it pickles in a few bytes, and its detector is loaded on first use, once per process,
 however many copies of the Scorer the engine makes there.
@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any
 
 PASSAGE = ("start", "end", "score", "adjusted_p_value")  # what is kept of a passage
-COLUMNS = ("label", "score", "margin", "p_value", "group", "passages", "warnings", "error")
+COLUMNS = ("label", "score", "margin", "p_value", "group", "passages", "doubts", "warnings", "error")
 PREFIX = "mvh_"  # of the names in a table, which may have a "label" of its own
 
 
@@ -72,6 +72,9 @@ def summary(result: dict[str, Any]) -> dict[str, Any]:
         **{name: result[name] for name in ("label", "score", "margin", "p_value")},
         "group": basis.get("group"),
         "passages": [{name: passage[name] for name in PASSAGE} for passage in result["passages"]],
+        "doubts": list(
+            result.get("doubts", result["warnings"] if result["label"] == "uncertain" else [])
+        ),  # older code
         "warnings": list(result["warnings"]),
         "error": result["error"]["message"] if "error" in result else None,
     }

@@ -29,7 +29,7 @@ TYPES = {
     **dict.fromkeys(("label", "group", "error"), pa.string()),
     **dict.fromkeys(("score", "margin", "p_value"), NUMBER),
     "passages": PASSAGES,
-    "warnings": pa.list_(pa.string()),
+    **dict.fromkeys(("doubts", "warnings"), pa.list_(pa.string())),
 }
 ADDED = pa.schema([(PREFIX + name, TYPES[name]) for name in COLUMNS])  # the columns of a scan, in Arrow types
 

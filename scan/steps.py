@@ -158,14 +158,14 @@ class Keep(PipelineStep):
 
 def is_kept(row: dict[str, Any], threshold: float | None, keep: str) -> bool:
     """Whether a scored row is kept: "machine" is what is flagged together, "human" all else that was scored."""
-    found = {name: row[PREFIX + name] for name in ("label", "p_value", "error")}
+    found = {name: row.get(PREFIX + name) for name in ("label", "p_value", "doubts", "error")}
     return found["error"] is None and is_flagged(found, threshold) == (keep == "machine")
 
 
 def statistics(counts: Counts, fdr: float, keep: str | None) -> dict[str, Any]:
     """The content of statistics.json: what was counted and what follows from it."""
     model = counts.model or {}
-    batch = together(counts.p_values, counts.documents, fdr)
+    batch = together(counts.p_values, counts.scored, fdr)
     kept = {"human": counts.scored - batch["flagged"], "machine": batch["flagged"]}
     report = counts.to_json()
     seconds = report.pop("seconds")

@@ -137,3 +137,18 @@ def test_results_of_another_shape_are_a_sentence(monkeypatch):
     monkeypatch.setattr(room, "open_checkpoint", older)
     with pytest.raises(ValueError, match="The results of old have no 'calibration': its code is of an older version"):
         room.judge("old", [row(1)], {})
+
+
+def test_labels_of_a_table_are_used(tmp_path):
+    write_jsonl(
+        tmp_path / "x.jsonl", [{"text": "one", "label": "human"}, {"text": "two", "label": 1}, {"text": "three"}]
+    )
+    assert [row["label"] for row in read_data(tmp_path / "x.jsonl")] == [0, 1, None]
+    write_jsonl(tmp_path / "y.jsonl", [{"text": "one", "label": "perhaps"}])
+    with pytest.raises(
+        ValueError, match="line 1: a label is 0 or human, 1 or machine, or is left out, and this is 'perhaps'"
+    ):
+        read_data(tmp_path / "y.jsonl")
+    labelled = write_jsonl(tmp_path / "z.jsonl", [{"id": 1, "text": "a", "label": 1, "model": "m", "source": "s"}])
+    labelled.write_bytes(b"\xef\xbb\xbf\n" + labelled.read_bytes())
+    assert room.is_labelled(labelled)

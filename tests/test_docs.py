@@ -102,6 +102,12 @@ def desk(tmp_path_factory) -> Path:
         (desk / folder).mkdir()
         for number in range(200):
             (desk / folder / f"{number}.txt").write_text(make_text(0, 14, seed * 1_000 + number))
+        own = [{"body": make_text(0, 14, 7_000 + seed * 1_000 + number)} for number in range(200)]
+        with (desk / ("old_posts.csv" if seed == 1 else "other_posts.csv")).open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["body"])
+            writer.writeheader()
+            writer.writerows(own)
+        pq.write_table(pa.Table.from_pylist(own), desk / ("human.parquet" if seed == 1 else "others.parquet"))
     write_jsonl(desk / "generated.jsonl", [{"text": make_text(1, 14, number)} for number in range(20)])
     return desk
 

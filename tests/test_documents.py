@@ -12,10 +12,12 @@ import docx
 import pyarrow.parquet as pq
 import pytest
 from docx.enum.text import WD_BREAK
+from lxml import etree
 from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen import canvas
 
+from mvh.documents import web
 from mvh.documents.blocks import Block, Extracted, assemble
 from mvh.documents.body import body_of, is_references_title, mark_body
 from mvh.documents.columns import reading_order
@@ -25,7 +27,7 @@ from mvh.documents.limits import Limits
 from mvh.documents.pdf import lines_of
 from mvh.documents.plain import decode, markdown_blocks
 from mvh.documents.reader import Reader
-from mvh.documents.tables import added_columns, open_table, part_of
+from mvh.documents.tables import added_columns, names_beside, open_table, part_of
 
 NUMBERS = "one two three four five six seven eight nine ten eleven twelve".split()
 LEFT = [f"Left {word} begins the long line of text" for word in NUMBERS]
@@ -538,3 +540,17 @@ def test_a_table_without_the_column_names_those_it_has(tmp_path, name):
     path.write_bytes(b"\xff\xfe\x00 no table")
     with pytest.raises(ValueError):
         open_table(path, "text")
+
+
+def test_no_text_of_a_page_is_lost_or_glued_together():
+    found = etree.fromstring(
+        "<main>Before all. <p>One <hi>bold</hi>ly.</p>Between two. <list>Head <item>a<list><item>b</item></list></item>"
+        "<item>c</item></list><quote><p>d</p>e</quote><table><row><cell>f</cell><cell>g</cell></row></table>After all.</main>"
+    )
+    texts = [block.text.strip() for block in web._blocks(found)]
+    assert texts == ["Before all.", "One boldly.", "Between two.", "Head\na b\nc", "d e", "f g", "After all."]
+
+
+def test_added_columns_leave_those_of_an_earlier_run():
+    assert names_beside(["text", "label", "mvh_label"])["label"] == "mvh_label_2"
+    assert names_beside(["text", "label", "mvh_label", "mvh_label_2"])["label"] == "mvh_label_3"

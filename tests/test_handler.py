@@ -64,7 +64,7 @@ def test_a_failure_inside_shows_nothing_of_the_machine(handler, monkeypatch):
     def fail(*texts, **options):
         raise RuntimeError("CUDA failed in /repository/secret.py with token hf_x")
 
-    fail._sanitize_parameters = handler.detect._sanitize_parameters
+    fail.check = handler.detect.check
     monkeypatch.setattr(handler, "detect", fail)
     answer = handler({"inputs": TEXT})
     assert answer == {"error": {"type": "InternalError", "message": "The detector failed on this request."}}
@@ -102,7 +102,7 @@ def test_all_is_computed_by_one_thread(handler, monkeypatch):
         seen.add(threading.current_thread().name)
         return [{"label": "human"}]
 
-    note._sanitize_parameters = lambda **options: None
+    note.check = lambda options: None
     monkeypatch.setattr(handler, "detect", note)
     threads = [threading.Thread(target=handler, args=({"inputs": TEXT},)) for _ in range(6)]
     for thread in threads:
@@ -117,3 +117,15 @@ def test_it_needs_nothing_that_does_not_travel():
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             names = [node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
             assert {str(name).split(".")[0] for name in names} <= {"transformers"} | set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"document_type": "news"}, "no feature of the groups"),
+        ({"correction": "calibrated", "p_values": "softmax"}, "needs a document calibration and conformal p-values"),
+    ],
+)
+def test_what_this_detector_cannot_decide_is_said_to_the_sender(handler, options, said):
+    answer = handler({"inputs": TEXT, "parameters": options})
+    assert answer["error"]["type"] == "BadRequest" and said in answer["error"]["message"]

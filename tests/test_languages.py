@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mvh.calibration_mvh import decode_calibration, encode_calibration
-from mvh.languages_mvh import LEAST_WORDS, NAMES, WORDS, dominant_language
+from mvh.languages_mvh import LEAST_WORDS, NAMES, WORDS, dominant_language, script_and_language
 from mvh.references_mvh import Document
 from mvh.voting_mvh import LEAST_OF_A_LANGUAGE, decide
 
@@ -164,3 +164,13 @@ def test_an_unknown_language_in_a_calibration_is_refused():
     for languages in ({"xx": 3}, {"en": 0}, {"en": "3"}, ["en"]):
         with pytest.raises(ValueError):
             decode_calibration({**packed, "languages": languages})
+
+
+def test_a_disguised_text_is_in_the_script_that_it_is_read_in():
+    for disguised in (
+        TEXTS["en"].translate(str.maketrans("aeopcxiys", "аеорсхіуѕ")),
+        "".join(chr(0x1D41A + ord(c) - 97) if "a" <= c <= "z" else c for c in TEXTS["en"]),
+        "".join(chr(0xFF41 + ord(c) - 97) if "a" <= c <= "z" else c for c in TEXTS["en"]),
+    ):
+        assert script_and_language(disguised) == script_and_language(TEXTS["en"]) == ("latin", "en")
+    assert script_and_language(TEXTS["ru"]) == ("cyrillic", "ru")

@@ -324,3 +324,21 @@ def test_twice_is_once_on_the_data(shared_data: Path) -> None:
         assert_map(result)
         again += normalize(result.text).text != result.text
     assert again <= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("```python\nprint(1)\n```\nThe end.", "print(1) The end."),
+        ("~~~\ncode\n~~~\nThe end.", "code The end."),
+        (
+            "```The whole answer stands in one fence on one line.```\nThe end.",
+            "The whole answer stands in one fence on one line. The end.",
+        ),
+        ("~~~~ one paragraph\n~~~~ another paragraph\nA human line.", "one paragraph another paragraph A human line."),
+        ("``` a line that `ends` with a fence ~~~ \nEnd.", "a line that ends with a fence End."),
+        ("```" + " a" * 20_000 + "```", "a" + " a" * 19_999),
+    ],
+)
+def test_no_word_of_a_line_that_begins_with_a_fence_is_lost(text, read):
+    assert normalize(text).text == read

@@ -19,7 +19,7 @@ from .conftest import SENTENCES, make_text
 
 KEYS = {
     "label", "score", "margin", "p_value", "positive_share", "segments", "passages", "alpha", "correction", "vote",
-    "p_values", "confidence", "document_type", "calibration", "warnings", "members", "model",
+    "p_values", "confidence", "document_type", "calibration", "doubts", "warnings", "members", "model",
 }  # fmt: skip
 TEXTS = [make_text(label, words, seed=90 + words) for label in (0, 1) for words in (12, 40, 90, 150)]
 MIXED = make_text(0, 70, seed=1) + " " + make_text(1, 70, seed=2)

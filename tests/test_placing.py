@@ -13,7 +13,7 @@ import pytest
 
 from mvh import placing
 from mvh.dataset_builder.folder import refuse_taken
-from mvh.placing import UNFINISHED, exchange, unfinished_folder
+from mvh.placing import UNFINISHED, exchange, unfinished_folder, whole_file
 
 PARTS = 40
 FORK = multiprocessing.get_context("fork")  # children that have everything imported
@@ -149,3 +149,17 @@ def test_a_folder_nobody_may_write_to_is_an_error_with_its_name(tmp_path):
         write(tmp_path / "file" / "out", "new")
     assert str(tmp_path / "file") in str(caught.value.filename)
     assert isinstance(Path(caught.value.filename), Path)
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError(errno.ENOENT, "No such file", "input.jsonl"), ConnectionError("the server hung up")]
+)
+def test_an_error_of_what_is_read_meanwhile_keeps_its_words(tmp_path, error):
+    with pytest.raises(type(error)) as raised, whole_file(tmp_path / "out.txt", "utf-8"):
+        raise error
+    assert raised.value is error and not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_names_the_file_that_was_to_be_written(tmp_path):
+    with pytest.raises(OSError, match=r"No space left.*out\.txt"), whole_file(tmp_path / "out.txt", "utf-8"):
+        raise OSError(errno.ENOSPC, "No space left on device")

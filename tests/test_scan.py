@@ -24,7 +24,7 @@ from mvh.scan.__main__ import main
 from mvh.scan.decide import Counts, is_flagged, read_counts, together
 from mvh.scan.page import render
 from mvh.scan.plan import MOST_OF_COMPRESSED, Source, make_plan, read_plan
-from mvh.scan.rows import is_damage, read_json_lines
+from mvh.scan.rows import is_damage, read_json_lines, read_parquet
 from mvh.scan.scorer import COLUMNS, _detector
 from mvh.scan.shards import read_shard, shard_file
 from mvh.scan.steps import statistics
@@ -112,7 +112,7 @@ def test_benjamini_hochberg_from_counts_is_the_one_over_the_list():
         undecided = int(rng.integers(0, 5))
         batch = together(Counter(values.tolist()), n + undecided, fdr)
         expected = screen([*values, *[1.0] * undecided], fdr)["flagged_together"]
-        rows = [{"label": "machine", "p_value": p, "error": None} for p in values.tolist()]
+        rows = [{"label": "machine", "p_value": p, "doubts": [], "error": None} for p in values.tolist()]
         assert [i for i, row in enumerate(rows) if is_flagged(row, batch["threshold"])] == expected, trial
         assert batch["flagged"] == len(expected)
     assert together({}, 10, 0.05) == {"threshold": None, "flagged": 0, "needed": None}
@@ -120,9 +120,10 @@ def test_benjamini_hochberg_from_counts_is_the_one_over_the_list():
 
 def test_counts_survive_json_and_add_up():
     counts = Counts(model={"name": "a"})
-    found = {"label": "human", "score": 1.0, "p_value": 1 / 3, "group": "latin", "error": None}
+    found = {"label": "human", "score": 1.0, "p_value": 1 / 3, "group": "latin", "doubts": [], "error": None}
     for label, error in (("human", None), ("uncertain", None), (None, "why")):
-        counts.add({**found, "label": label, "error": error}, 10, "x:1")
+        doubts = ["too long"] if label == "uncertain" else []
+        counts.add({**found, "label": label, "doubts": doubts, "error": error}, 10, "x:1")
     again = Counts.from_json(json.loads(json.dumps(counts.to_json())))
     assert again == counts and again.p_values == {1 / 3: 1}
     total = counts + again
@@ -375,8 +376,8 @@ def test_no_document_could_be_scored(tmp_path, detector, capsys):
 def test_the_page_is_escaped_and_loads_nothing(scanned):
     evil = "<script>alert(1)</script>\"'><img src=x>"
     counts = Counts(model={"name": evil, "calibration": None, "alpha": 0.05, "labels": [evil, "machine"]})
-    counts.add({"label": evil, "score": 0.5, "p_value": 0.5, "group": evil, "error": None}, 3, "x")
-    counts.add({"label": None, "score": None, "p_value": None, "group": None, "error": evil}, 0, evil)
+    counts.add({"label": evil, "score": 0.5, "p_value": 0.5, "group": evil, "doubts": [], "error": None}, 3, "x")
+    counts.add({"label": None, "score": None, "p_value": None, "group": None, "doubts": [], "error": evil}, 0, evil)
     for page in (
         render({**statistics(counts, 0.05, "human"), "input": evil, "shards": 1}),
         (scanned / "index.html").read_text(encoding="utf-8"),
@@ -407,3 +408,17 @@ def test_rows_make_the_same_bytes(tmp_path):
             write({"text": "é", "other": "\ud800"})
     assert (tmp_path / "a" / "00000.jsonl.gz").read_bytes() == (tmp_path / "b" / "00000.jsonl.gz").read_bytes()
     assert list(read_shard(tmp_path / "a", 0)[1]) == [{"text": "é", "other": "\ud800"}]
+
+
+def test_a_damaged_row_group_loses_its_own_rows_only(tmp_path):
+    path = tmp_path / "x.parquet"
+    texts = [f"text {number} " + "é" * 50 for number in range(30)]
+    pq.write_table(pa.table({"text": texts}), path, row_group_size=10, compression="none", use_dictionary=False)
+    start = pq.ParquetFile(path).metadata.row_group(1).column(0).data_page_offset
+    content = bytearray(path.read_bytes())
+    content[start : start + 40] = b"\xff" * 40
+    path.write_bytes(bytes(content))
+    rows = list(read_parquet(str(path), "text", 5, 20, None))
+    assert [row.number for row in rows] == list(range(6, 26)), "every row that was counted beforehand"
+    assert [row.text for row in rows[:5]] == texts[5:10] and [row.text for row in rows[15:]] == texts[20:25]
+    assert all("row group 1 that holds this row is damaged" in row.problem for row in rows[5:15])

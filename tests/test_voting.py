@@ -7,6 +7,7 @@ from scipy.stats import beta, false_discovery_control
 from mvh.calibration_mvh import POOLED, Document, decode_calibration, encode_calibration
 from mvh.corrections_mvh import adjust
 from mvh.pvalues_mvh import false_alarm_interval, sigmoid, with_confidence
+from mvh.results_mvh import screen_results
 from mvh.voting_mvh import VOTES, check_alpha, decide, screen
 
 
@@ -259,3 +260,33 @@ def test_screen_of_nothing_and_of_honest_authors():
 def test_screen_refuses_what_is_no_p_value(p_values, options, message):
     with pytest.raises(ValueError, match=message):
         screen(p_values, **options)
+
+
+@pytest.mark.parametrize("vote", ["calibrated", "majority", "any"])
+def test_whatever_the_vote_a_doubtful_p_value_flags_nobody_in_a_pile(calibration, vote):
+    texts = [("latin", 256), ("hangul", 256), ("latin", 10**6)]
+    results = []
+    for script, tokens in texts:
+        decision = verdict(calibration, [9.0, 9.0], script, tokens, vote=vote)
+        assert bool(decision["doubts"]) == (script != "latin" or tokens > 256)
+        assert set(decision["doubts"]) <= set(decision["warnings"])
+        label = {1: "machine", 0: "human", None: "uncertain"}[decision["label"]]
+        results.append(
+            {"label": label, "alpha": 0.05, **{k: decision[k] for k in ("p_value", "doubts", "calibration")}}
+        )
+    unread = {"label": None, "alpha": None, "p_value": None, "doubts": [], "calibration": None, "error": {}}
+    found = screen_results([unread, *results], None, 0.05, None)
+    assert found["flagged_alone"] == found["flagged_together"] == [1] and found["documents"] == 3
+    assert found["adjusted_p_values"][0] is None and found["adjusted_p_values"][2:] == [1.0, 1.0]
+
+
+def test_a_text_longer_than_those_of_its_script_is_not_judged():
+    long_latin = human(100, 5, segments=[20])
+    short_greek = human(100, 6, "greek", segments=[1])
+    calibration = make(
+        [*long_latin, *short_greek], [*human(100, 7, segments=[20]), *human(100, 8, "greek", segments=[1])]
+    )
+    assert calibration.longest_by_script == {"greek": 256, "latin": 20 * 256}
+    assert verdict(calibration, [9.0] * 4, "latin")["label"] == 1
+    longer = verdict(calibration, [9.0] * 4, "greek")
+    assert longer["label"] is None and "in greek script 256" in " ".join(longer["doubts"])

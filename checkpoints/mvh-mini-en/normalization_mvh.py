@@ -29,7 +29,7 @@ from html import unescape
 from .homoglyphs_mvh import LETTER, Edit, homoglyphs
 from .removal_mvh import stop_words, symbols
 
-NORMALIZER_VERSION = "2"
+NORMALIZER_VERSION = "2"  # raised when texts of the kind that calibrations hold come out otherwise
 
 Breakpoints = tuple[array, array, array]  # per edit that moves text: end in the new text, start and end in the old
 
@@ -189,7 +189,7 @@ def _disjoint(edits: list[Edit]) -> list[Edit]:
 
 _URL = r"\((?:[^()\s]|\([^()\s]{0,100}\)){1,400}(?: \"[^\"\n]{0,100}\")?\)"
 _MARKDOWN = re.compile(
-    r"^[ \t]*(?P<fence>`{3,}|~{3,})[^\n]*$"
+    r"^[ \t]*(?P<fence>`{3,}|~{3,})(?:[ \t]*[^\s`~]*[ \t]*$)?"
     r"|^[ \t]*(?P<rule>[-*_=][-*_= \t]+)$"
     r"|^[ \t]*(?P<row>\|[^\n]*)$"
     r"|^[ \t]*(?:(?:[-*+•‣◦▪●]|\#{1,6}|>+)(?:[ \t]+|$)|\d{1,3}[.)][ \t]+)+"
@@ -200,14 +200,16 @@ _MARKDOWN = re.compile(
     r"|(?<![\w~])~~(?=[^\s~])|(?<=[^\s~])~~(?![\w~])",
     re.MULTILINE,
 )
+_CLOSING = re.compile(r"[^\n]*?(?P<fence>`{3,}|~{3,})[ \t]*$", re.MULTILINE)  # of a line that began with a fence
 
 
 def markdown(text: str) -> list[Edit]:
     """Markdown -> the words it marks up: chat windows and sites decide whether it is shown.
 
-    Heading marks, bullets, list numbers and quote marks at line starts, horizontal rules, fences, table bars, code
-    ticks, link targets. Emphasis marks go by CommonMark's flanking rules without pairing: a run that touches a word
-    on one side only; so `2*3*4`, `5 * 3` and `snake_case` stay.
+    Heading marks, bullets, list numbers and quote marks at line starts, horizontal rules, fences with the name of a
+    language (of a line that goes on after a fence the words stay), table bars, code ticks, link targets. Emphasis marks go
+    by CommonMark's flanking rules without pairing: a run that touches a word on one side only; so `2*3*4`, `5 * 3` and
+    `snake_case` stay.
     """
     edits: list[Edit] = []
     for match in _MARKDOWN.finditer(text):
@@ -217,11 +219,15 @@ def markdown(text: str) -> list[Edit]:
                 edits.append((start, end, ""))
             else:
                 edits += [(bar.start(), bar.end(), " ") for bar in re.compile(r"\|").finditer(text, start, end)]
+        elif match["fence"] is not None:
+            edits.append((start, end, ""))
+            if closing := _CLOSING.match(text, end):
+                edits.append((closing.start("fence"), closing.end(), ""))
         elif match["code"] is not None:
             edits += [(start, start + 1, ""), (end - 1, end, "")]
         elif match["rule"] is None or len(match["rule"].replace(" ", "").replace("\t", "")) > 2:
             edits.append((start, end, ""))
-    return edits
+    return _disjoint(sorted(edits))
 
 
 # --- 7 quotes ---

@@ -3,8 +3,9 @@
 Keys: "label", "score", "margin", "p_value" of the document; "positive_share", the share of its characters in flagged
 segments; "segments" that tile it and "passages" of flagged ones; the settings at work ("alpha", "correction", "vote",
 "p_values", "confidence") and the "document_type" that was told (None where none was); "calibration", what the p-values
-rest on; "warnings"; "members", what each member of an ensemble said (None for a single detector); and "model". An item
-that could not be read has all of them and "error".
+rest on; "doubts", why the document p-value may not hold, whatever the vote says, and "warnings", which hold them and others;
+"members", what each member of an ensemble said (None for a single detector); and "model". An item that could not be read
+has all of them and "error".
 """
 
 from __future__ import annotations
@@ -162,6 +163,7 @@ def document_result(
         **settings,
         "document_type": document.document_type or None,
         "calibration": decision["calibration"],
+        "doubts": decision["doubts"],
         "warnings": decision["warnings"],
         "members": member_results(readings, calibrations, config),
         "model": {},
@@ -175,6 +177,7 @@ def error_result(error: Exception, about: dict[str, Any]) -> dict[str, Any]:
         "segments": [],
         "passages": [],
         **dict.fromkeys((*SETTINGS, "document_type", "calibration")),
+        "doubts": [],
         "warnings": [],
         "members": None,
         "model": about,
@@ -188,7 +191,8 @@ def screen_results(
     """Judge many documents together: `voting_mvh.screen` on the p-values of some results.
 
     Args:
-        results: Results of single documents; those without a p-value or a verdict count as not flagged (p = 1).
+        results: Results of single documents; those without a p-value, or with a doubt whether theirs holds, count as not
+            flagged (p = 1); those that could not be read do not count.
         alpha: Level; by default that of the results, and where they have none `default`.
         default: The detector's level.
         prevalence: Share of machine documents the reader believes in.
@@ -203,6 +207,16 @@ def screen_results(
     if alpha is None and len(alphas) > 1:
         raise ValueError(f"The results were made at different levels, {sorted(alphas)}; name one alpha.")
     level = alpha if alpha is not None else alphas.pop() if alphas else default
-    p_values = [1.0 if r["p_value"] is None or r["label"] in (None, "uncertain") else r["p_value"] for r in results]
+    read = [index for index, result in enumerate(results) if "error" not in result]
+    p_values = [results[index]["p_value"] if judged(results[index]) else 1.0 for index in read]
     smallest = [result["calibration"]["smallest_p_value"] for result in results if result["calibration"]]
-    return screen(p_values, level, prevalence, min(smallest, default=None))
+    report = screen(p_values, level, prevalence, min(smallest, default=None))
+    adjusted = dict(zip(read, report["adjusted_p_values"], strict=True))
+    report["adjusted_p_values"] = [adjusted.get(index) for index in range(len(results))]
+    return report | {name: [read[index] for index in report[name]] for name in ("flagged_alone", "flagged_together")}
+
+
+def judged(result: Mapping[str, Any]) -> bool:
+    """Whether the p-value of a result may decide: there is one, and nothing speaks against it."""
+    doubts = result.get("doubts", result["label"] == "uncertain")  # older code names no doubts
+    return result["p_value"] is not None and result["label"] is not None and not doubts

@@ -80,10 +80,7 @@ class Detecting(ABC):
             TypeError: If the input is no text and no collection of texts.
             ValueError: If the options need a calibration that the detector lacks; noticed before anything is read.
         """
-        refuse_idle_type(self.members, before.get("document_type"))
-        settings = settings_of(self.model.config, self.calibration_id is not None, post)
-        calibrations = [member.calibration for member in self.members]
-        refuse_undecidable(self.calibration, calibrations, self.model.config, settings)
+        self._check(before, post)
         work: dict[str, Any] = {
             "batch_size": check_batch_size(batch_size),
             "before": before,
@@ -94,6 +91,22 @@ class Detecting(ABC):
             return next(self._stream(iter([inputs]), record_errors=False, **work))
         results = self._stream(texts, record_errors=True, **work)
         return list(results) if isinstance(inputs, (list, tuple)) else results
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Refuse options of a call that this detector cannot go by, before any text is there.
+
+        Raises:
+            TypeError: If an option is unknown.
+            ValueError: If one has an impossible value, or asks for what the detector lacks.
+        """
+        before, _, post = sorted_options(options)
+        self._check(before, post)
+
+    def _check(self, before: Mapping[str, Any], post: Mapping[str, Any]) -> None:
+        refuse_idle_type(self.members, before.get("document_type"))
+        settings = settings_of(self.model.config, self.calibration_id is not None, post)
+        calibrations = [member.calibration for member in self.members]
+        refuse_undecidable(self.calibration, calibrations, self.model.config, settings)
 
     def readings(
         self,

@@ -3,7 +3,7 @@
 Known are the languages of `wordlists_mvh`, and more that are here so that none of them is taken for a listed one: lists of
 their commonest function words, written for this project. The language whose words are the largest share of a text's
 words is the text's, once invisible characters and look-alike letters are folded. A script of one language needs no list:
-`scripts_mvh` tells it apart.
+`scripts_mvh` tells it apart, on the same folded text: Latin letters in Cyrillic dress are Latin to the detector, too.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 
 from .normalization_mvh import normalize
+from .scripts_mvh import dominant_script
 from .wordlists_mvh import LISTS, SCRIPTS, WORD, script_of
 
 NAMES = {
@@ -73,8 +74,10 @@ WORDS = {
 }
 
 
-def dominant_language(text: str) -> str:
-    """The language of a text as a key of NAMES, or "" where too few words are its function words to tell.
+def script_and_language(text: str) -> tuple[str, str]:
+    """What `scripts_mvh.dominant_script` says of a text, and its language as a key of NAMES, once disguises are folded.
+
+    The language is "" where too few words are function words of one to tell.
 
     Args:
         text: A text of any length; of a long one BLOCKS blocks are looked at, so the time does not grow with the document.
@@ -83,6 +86,16 @@ def dominant_language(text: str) -> str:
         step = (len(text) - BLOCK) // (BLOCKS - 1)
         text = " ".join(text[start : start + BLOCK] for start in range(0, BLOCKS * step, step))
     text = normalize(text, FOLDED).text
+    return dominant_script(text), _language(text)
+
+
+def dominant_language(text: str) -> str:
+    """The language of a text, see `script_and_language`."""
+    return script_and_language(text)[1]
+
+
+def _language(text: str) -> str:
+    """The language of a folded text."""
     counts = Counter(WORD.findall(text.lower()))
     total, script = sum(counts.values()), script_of(text)
     if total < LEAST_WORDS or script is None:

@@ -17,11 +17,10 @@ import numpy as np
 from .calibration_mvh import decode_calibration
 from .features_mvh import compute_features, reads_document_type
 from .inputs_mvh import check_text
-from .languages_mvh import dominant_language
+from .languages_mvh import script_and_language
 from .normalization_mvh import STEPS
 from .readings_mvh import Reading
 from .references_mvh import Calibration, Document
-from .scripts_mvh import dominant_script
 from .segmentation_mvh import Segment, code_points, iter_segments
 
 TOKENIZERS = "tokenizers"  # folder in a checkpoint: the tokenizers of all members of an ensemble but the first
@@ -121,7 +120,7 @@ def segment_inputs(member: Member, index: int, text: Any, document_type: str | N
     """
     config = member.config
     segments = segments_of(member, text)
-    script, language = dominant_script(text), dominant_language(text)
+    script, language = script_and_language(text)
     for segment in segments:
         ids = np.array([segment.input_ids], dtype=np.int64)  # (1, T)
         item: dict[str, Any] = {
