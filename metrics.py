@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import betabinom
 from sklearn.metrics import f1_score, precision_score, roc_auc_score
 from statsmodels.stats.proportion import proportion_confint
 
@@ -168,31 +167,6 @@ def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins
     bin_of = np.minimum((chances * bins).astype(np.int64), bins - 1)
     excess = np.bincount(bin_of, weights=chances - truth, minlength=bins)
     return float(np.abs(excess).sum() / len(truth))
-
-
-def beta_binomial_limit(
-    calibration_documents: int, test_documents: int, alpha: float, level: float = 0.99
-) -> float | None:
-    """The realised false-positive rate that a valid conformal rule exceeds with probability at most 1 - level.
-
-    With n calibration documents and p-values (1 + #{T_i >= T}) / (n + 1), the FPR of one calibration draw follows
-    Beta(l, n + 1 - l) with l = floor((n + 1) alpha) (Vovk 2012, arXiv 1209.2673); the count of flagged documents among
-    m new human ones is therefore beta-binomial.
-
-    Returns:
-        A share in [0, 1]; 0 where n is too small to flag anything at `alpha`, None without test documents.
-    """
-    n, m = calibration_documents, test_documents
-    if n < 1 or m < 0:
-        raise ValueError(f"A limit needs calibration documents and no negative count, but was given {n} and {m}.")
-    if m == 0:
-        return None
-    flaggable = _count_within(n + 1, _share(alpha, "alpha"))
-    if flaggable == 0:
-        return 0.0
-    if flaggable == n + 1:
-        return 1.0
-    return float(betabinom.ppf(_share(level, "level"), m, flaggable, n + 1 - flaggable) / m)
 
 
 def segment_fdr_and_power(labels: ArrayLike, decisions: ArrayLike, documents: Sequence[Any]) -> dict[str, Any]:

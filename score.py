@@ -42,6 +42,7 @@ from mvh.hub_classifier import open_hub
 from mvh.metrics import DECISIONS, HUMAN, detection_report, source_groups
 from mvh.placing import whole_file
 from mvh.pvalues_mvh import sigmoid
+from mvh.results_mvh import judged
 from mvh.submissions import SUBMISSIONS, read_unlabelled, write_submissions
 from mvh.usage import documented
 
@@ -64,9 +65,9 @@ def open_checkpoint(name: str, options: dict[str, Any]) -> tuple[Scorer, dict[st
 
     Returns:
         A function from texts to dicts of `margin`, `score`, `p_value`, `decision` ("human", "machine" or "uncertain"),
-        `segments` (their number), `group` and `group_documents` (what the p-value was measured against), `alpha`, `dtype`
-        (what it was computed in) and `error`, one per text in order; and what is known of the detector: its name, its
-        calibration's id, and on the Hub the commit it came from.
+        `segments` (their number), `group` and `group_documents` (what the p-value was measured against), `holds` (whether it
+        is promised to hold), `alpha`, `dtype` (what it was computed in) and `error`, one per text in order; and what is known
+        of the detector: its name, its calibration's id, and on the Hub the commit it came from.
 
     Raises:
         ValueError: If there is no such checkpoint, it is no detector, or a part of it is missing or damaged.
@@ -90,6 +91,7 @@ def open_checkpoint(name: str, options: dict[str, Any]) -> tuple[Scorer, dict[st
                 "segments": len(result["segments"]),
                 "group": (result["calibration"] or {}).get("group"),
                 "group_documents": (result["calibration"] or {}).get("documents"),
+                "holds": judged(result),
                 "dtype": result["model"]["dtype"],
                 "error": result.get("error"),
             }
@@ -156,7 +158,7 @@ def predictions(rows: Rows, scorer: Scorer) -> Iterator[dict[str, Any]]:
         raise ValueError(f"The detector returned {len(waiting)} results fewer than it was given texts.")
 
 
-def summarise(predicted: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def summarise(predicted: Sequence[dict[str, Any]], confidence: float | None = None) -> dict[str, Any]:
     """`detection_report` of one file's predictions, with alpha, number types, the 99 % limit of the realised FPR, and errors.
 
     Raises:
@@ -168,10 +170,11 @@ def summarise(predicted: Sequence[dict[str, Any]]) -> dict[str, Any]:
         first = errors[0]["message"] if errors else "there were none"
         raise ValueError(f"None of {len(predicted)} texts could be scored, the first because: {first}")
     alpha = next(row["alpha"] for row in predicted if row["error"] is None)
-    humans = [row for row in predicted if row["label"] == HUMAN and row["group_documents"]]
+    humans = [row for row in predicted if row["label"] == HUMAN and row["group_documents"] and row["holds"]]
     limit = None
     if humans:
-        chances = flag_counts(alpha, [row["group"] for row in humans], [row["group_documents"] for row in humans])
+        sizes = [row["group_documents"] for row in humans]
+        chances = flag_counts(alpha, [row["group"] for row in humans], sizes, confidence)
         limit = count_limits(chances, 0.01, 0.99)[1]
     labels = [row["label"] for row in predicted]
     scores = [min(margins) if row["error"] is not None else row["margin"] for row in predicted]
@@ -321,7 +324,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             if path not in options.data:
                 continue
             digest = file_sha256(path / "manifest.json" if path.is_dir() else path)
-            report["files"][path.name] = {"sha256": digest, "bad_rows": bad, **summarise(predicted)}
+            report["files"][path.name] = {"sha256": digest, "bad_rows": bad, **summarise(predicted, call["confidence"])}
     for file, content in (("metrics.json", json.dumps(report, indent=2) + "\n"), ("metrics.md", markdown(report))):
         with whole_file(options.out / file, "utf-8") as whole:
             whole.write(content)

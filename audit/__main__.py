@@ -28,10 +28,10 @@ from mvh.audit.statistics import audit_report, innocent_share
 from mvh.dataset_builder.texts import read_own_rows
 from mvh.detector import load_detector
 from mvh.export import provenance
+from mvh.languages_mvh import script_and_language
 from mvh.metrics import HUMAN, MACHINE, UNCERTAIN
 from mvh.opening import local_folder
-from mvh.results_mvh import settings_of
-from mvh.scripts_mvh import dominant_script
+from mvh.results_mvh import judged, settings_of
 from mvh.seen import refuse_seen, text_hashes
 from mvh.usage import documented
 
@@ -112,9 +112,10 @@ def score_rows(
                 **{key: result[key] for key in ("margin", "p_value")},
                 "decision": names.get(result["label"], UNCERTAIN),
                 "tokens": 0 if error else sum(segment.core_tokens for segment in detect.segments(row["text"])),
-                "script": None if error else dominant_script(row["text"]),
+                "script": None if error else script_and_language(row["text"])[0],
                 "group": basis.get("group"),
                 "documents": basis.get("documents"),
+                "holds": judged(result),
                 "dtype": None if error else result["model"]["dtype"],
                 "error": error,
             },
@@ -162,7 +163,7 @@ def audit(
     scored, said = [row for row, _ in pairs], [set(said) for row, said in pairs if row["error"] is None]
     warnings += sorted(set.intersection(*said)) if said else []  # what holds of every text is said once
     config = detect.model.config
-    report = audit_report(scored, options.get("alpha", config.alpha), prevalence)
+    report = audit_report(scored, options.get("alpha", config.alpha), prevalence, options.get("confidence"))
     vote = settings_of(config, detect.calibration_id is not None, options)["vote"]
     if report["false_alarm_limit_99"] is not None and vote != "calibrated":
         warnings.append(

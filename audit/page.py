@@ -61,9 +61,12 @@ def verdict(report: dict[str, Any]) -> str:
         f"false-alarm rate of {_rate(alarms)}."
     ]
     if report["false_alarm_limit_99"] is not None:
-        held = "is within" if report["within_limit"] else "exceeds"
+        held, counted = "is within" if report["within_limit"] else "exceeds", report["held"]
+        whose = "It"
+        if counted["human"] < report["human"]:
+            whose = f"Among the {counted['human']} whose p-values are promised to hold it is {counted['rate']:.3f}, and"
         said.append(
-            f"It {held} {report['false_alarm_limit_99']:.3f}, the limit that a detector calibrated on texts of this kind "
+            f"{whose} {held} {report['false_alarm_limit_99']:.3f}, the limit that a detector calibrated on texts of this kind "
             "keeps in 99 of 100 audits."
         )
     if report["machine"]:

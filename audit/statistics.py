@@ -18,6 +18,7 @@ from sklearn.metrics import roc_curve
 from statsmodels.stats.proportion import proportion_confint
 
 from mvh.metrics import HUMAN, MACHINE, UNCERTAIN, auroc, checked_scores, source_groups, tpr_at_fpr
+from mvh.pvalues_mvh import with_confidence
 from mvh.voting_mvh import screen
 
 ALPHAS = tuple(round(0.01 * k, 2) for k in range(1, 21))
@@ -27,7 +28,11 @@ DOUBTFUL = 0.001  # one-sided p-value below which texts given as human are calle
 
 
 def suspicious(
-    p_values: ArrayLike, alpha: float, groups: Sequence[str] = (), documents: Sequence[int] | None = None
+    p_values: ArrayLike,
+    alpha: float,
+    groups: Sequence[str] = (),
+    documents: Sequence[int] | None = None,
+    confidence: float | None = None,
 ) -> str | None:
     """Whether more texts given as human are flagged than chance allows: machine texts may be among them.
 
@@ -39,6 +44,7 @@ def suspicious(
         alpha: Level, in (0, 1).
         groups: The calibration group of each text, where they are known.
         documents: The number of calibration documents behind each text.
+        confidence: That of the p-values, None for marginal ones.
 
     Returns:
         A sentence where the test's p-value is below DOUBTFUL, else None.
@@ -47,7 +53,7 @@ def suspicious(
     flagged, texts = int((values <= alpha).sum()), len(values)
     if not texts:
         return None
-    chance = float(flag_counts(alpha, list(groups) or ["all"] * texts, documents)[flagged:].sum())
+    chance = float(flag_counts(alpha, list(groups) or ["all"] * texts, documents, confidence)[flagged:].sum())
     if chance >= DOUBTFUL:
         return None
     return (
@@ -78,7 +84,9 @@ def checked_margins(margins: ArrayLike) -> NDArray[np.float64]:
     return scores
 
 
-def flag_counts(alpha: float, groups: Sequence[str], documents: Sequence[int] | None) -> NDArray[np.float64]:
+def flag_counts(
+    alpha: float, groups: Sequence[str], documents: Sequence[int] | None, confidence: float | None = None
+) -> NDArray[np.float64]:
     """Distribution of the number of flagged human texts under a valid conformal rule, over the calibration draw.
 
     Within a group of n calibration documents the count is beta-binomial with l = floor((n + 1) alpha) and n + 1 - l;
@@ -88,6 +96,7 @@ def flag_counts(alpha: float, groups: Sequence[str], documents: Sequence[int] | 
         alpha: Level, in (0, 1).
         groups: The calibration group of each text.
         documents: The number of calibration documents behind each text, the same within a group.
+        confidence: That of the p-values, see `pvalues_mvh.with_confidence`; then l is the number of ranks it leaves.
 
     Returns:
         Probabilities of 0, 1, ..., n flags, shape (n + 1,).
@@ -97,6 +106,8 @@ def flag_counts(alpha: float, groups: Sequence[str], documents: Sequence[int] | 
     total = np.ones(1)
     for (_, n), texts in Counter(zip(groups, documents, strict=True)).items():
         rank, counts = int(np.floor((n + 1) * alpha + 1e-9)), np.arange(texts + 1)
+        if confidence is not None:
+            rank = int((with_confidence(np.arange(1, n + 1) / (n + 1), n, confidence) <= alpha).sum())
         if rank == 0:
             part = (counts == 0).astype(np.float64)  # no p-value can be as small as alpha
         else:
@@ -158,15 +169,22 @@ def by_group(scored: Sequence[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
-def audit_report(scored: Sequence[dict[str, Any]], alpha: float, prevalence: float | None = None) -> dict[str, Any]:
+def audit_report(
+    scored: Sequence[dict[str, Any]], alpha: float, prevalence: float | None = None, confidence: float | None = None
+) -> dict[str, Any]:
     """Everything an audit says, from scored texts, as plain JSON types.
+
+    What is held against a limit are the p-values that are promised to hold: those of texts outside the calibration (their
+    script, language, length) say nothing of it, and such texts get no verdict by default.
 
     Args:
         scored: One dict per text: "id", "label" (0 or 1), "source", "margin", "p_value", "decision" (-1, 0, 1), "tokens",
-            "script", "group" and "documents" (its calibration group and that group's size, None without calibration) and
-            "error" (None, or a sentence; such a text takes the lowest margin and is uncertain).
+            "script", "group" and "documents" (its calibration group and that group's size, None without calibration), "holds"
+            (whether its p-value is promised to hold) and "error" (None, or a sentence; such a text takes the lowest margin
+            and is uncertain).
         alpha: Level of the verdicts.
         prevalence: Share of machine texts the reader believes in; gives the share of flagged texts that are innocent.
+        confidence: That of the p-values, None for marginal ones.
 
     Returns:
         The figures, with "warnings": sentences to be said loudly.
@@ -182,33 +200,39 @@ def audit_report(scored: Sequence[dict[str, Any]], alpha: float, prevalence: flo
     labels = np.array([row["label"] for row in scored])
     margins = np.array([lowest if row["error"] is not None else row["margin"] for row in scored])
     human = [row for row in read if row["label"] == HUMAN]
-    calibrated = [row for row in human if row["p_value"] is not None]
+    calibrated = [row for row in human if row["p_value"] is not None and row["holds"]]
     p_values = np.array([row["p_value"] for row in calibrated])
     area = auroc(labels, margins)
 
     warnings = [exchanged(area)]
     report: dict[str, Any] = {"alpha": alpha, "texts": len(scored), **figures(scored), "auroc": area}
     report["tpr_at_fpr"] = {str(fpr): tpr_at_fpr(labels, margins, fpr) for fpr in (0.05, 0.01)}
-    report |= dict.fromkeys(("false_alarm_limit_99", "within_limit", "fpr_by_alpha", "p_value_histogram", "batch"))
+    report |= dict.fromkeys(
+        ("false_alarm_limit_99", "within_limit", "held", "fpr_by_alpha", "p_value_histogram", "batch")
+    )
     if len(p_values):
         groups, sizes = [row["group"] or "all" for row in calibrated], _sizes(calibrated)
-        limit = count_limits(flag_counts(alpha, groups, sizes), 0.01, 0.99)[1]
-        report["false_alarm_limit_99"], report["within_limit"] = limit, report["false_alarms"]["rate"] <= limit
+        limit = count_limits(flag_counts(alpha, groups, sizes, confidence), 0.01, 0.99)[1]
+        held = float((p_values <= alpha).mean())
+        report["false_alarm_limit_99"], report["within_limit"] = limit, held <= limit
+        report["held"] = {"human": len(p_values), "rate": held}
         report["calibration_documents"] = sizes and dict(sorted(zip(groups, sizes, strict=True)))
         report["fpr_by_alpha"] = [
             {"alpha": level, "fpr": float((p_values <= level).mean()), "band_99": band}
             for level in ALPHAS
-            for band in [count_limits(flag_counts(level, groups, sizes), 0.005, 0.995)]
+            for band in [count_limits(flag_counts(level, groups, sizes, confidence), 0.005, 0.995)]
         ]
         counts, edges = np.histogram(p_values, bins=HISTOGRAM_BINS, range=(0, 1))
         report["p_value_histogram"] = {"edges": edges.round(6).tolist(), "texts": counts.tolist()}
         report["batch"] = batch(scored, alpha)
         if not report["within_limit"]:
             warnings.append(
-                f"The realised false-alarm rate {report['false_alarms']['rate']:.3f} is above {limit:.3f}, which a detector "
-                f"calibrated on texts of this kind exceeds once in a hundred: for such texts calibrate on your own."
+                f"The realised false-alarm rate {held:.3f} of {len(p_values)} human texts is above {limit:.3f}, which a "
+                "detector calibrated on texts of this kind exceeds once in a hundred: for such texts calibrate on your own."
             )
-        warnings.append(suspicious(p_values, alpha, groups, sizes))
+        warnings.append(suspicious(p_values, alpha, groups, sizes, confidence))
+    elif any(row["p_value"] is not None for row in human):
+        warnings.append("No human text is of the kinds that were calibrated on: no rate was promised for any of them.")
     else:
         warnings.append(
             "The checkpoint carries no calibration: no rate was promised, and there are no p-values to check."
@@ -241,10 +265,11 @@ def _sizes(calibrated: Sequence[dict[str, Any]]) -> list[int] | None:
 def batch(rows: Sequence[dict[str, Any]], alpha: float) -> dict[str, Any]:
     """All texts judged together (`screen`), in counts: flagged one by one and together, the human ones among them.
 
-    As in the pipeline's own `screen`, a text without a verdict counts as not flagged (p = 1).
+    As in the pipeline's own `screen`, a text whose p-value may not hold counts as not flagged (p = 1), and one that could
+    not be read does not count.
     """
-    undecided = [row["p_value"] is None or row["decision"] == UNCERTAIN for row in rows]
-    p_values = [1.0 if unknown else row["p_value"] for row, unknown in zip(rows, undecided, strict=True)]
+    rows = [row for row in rows if row["error"] is None]
+    p_values = [row["p_value"] if row["p_value"] is not None and row["holds"] else 1.0 for row in rows]
     screened = screen(p_values, alpha)
     humans = sum(row["label"] == HUMAN for row in rows)
     result: dict[str, Any] = {"texts": len(rows), "human": humans, "expected_false_alarms": humans * alpha}

@@ -15,6 +15,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
+from scipy.stats import betabinom
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from tokenizers.normalizers import BertNormalizer
 from transformers import AutoConfig, AutoModelForTextEncoding, PreTrainedTokenizerFast
@@ -171,3 +172,9 @@ def forks() -> Iterator[Server]:
     server = Server()
     yield server
     server.close()
+
+
+def beta_binomial_limit(calibration_documents: int, test_documents: int, alpha: float) -> float:
+    """The share of flagged human texts that a valid conformal rule exceeds once in a hundred (Vovk 2012, arXiv 1209.2673)."""
+    rank = int((calibration_documents + 1) * alpha + 1e-9)
+    return float(betabinom.ppf(0.99, test_documents, rank, calibration_documents + 1 - rank) / test_documents)

@@ -19,10 +19,10 @@ from mvh.audit.statistics import (
     length_group,
     suspicious,
 )
-from mvh.metrics import beta_binomial_limit
+from mvh.pvalues_mvh import with_confidence
 from mvh.seen import write_seen
 
-from .conftest import make_rows, write_jsonl
+from .conftest import beta_binomial_limit, make_rows, write_jsonl
 
 
 def own_rows(label: int, documents: int = 40, seed: int = 500) -> list[dict]:
@@ -44,6 +44,7 @@ def scored_rows(texts: int, label: int, p_values: np.ndarray, alpha: float = 0.1
             "script": "latin",
             "group": "all",
             "documents": 99,
+            "holds": True,
             "error": None,
             **fields,
         }
@@ -63,6 +64,8 @@ def test_the_distribution_of_flags_is_that_of_a_valid_rule():
         chances = flag_counts(alpha, ["all"] * texts, [n] * texts)
         assert chances.sum() == pytest.approx(1)
         assert count_limits(chances, 0.01, 0.99)[1] == beta_binomial_limit(n, texts, alpha)
+    known = count_limits(flag_counts(0.05, ["all"] * 974, [900] * 974), 0.01, 0.99)[1]
+    assert known == pytest.approx(0.075, abs=0.0005)
     simulated = np.random.default_rng(0)
     counts = []
     for _ in range(2000):  # two groups of their own calibration: ranks of exchangeable scores
@@ -119,7 +122,7 @@ def test_length_groups_tile_the_lengths():
 
 def test_report_counts_every_text_and_keeps_uncertain_ones_in_the_denominator():
     human = scored_rows(50, 0, uniform(50))
-    human[0] |= {"decision": -1, "p_value": 0.01}
+    human[0] |= {"decision": -1, "p_value": 0.01, "holds": False}
     human[1] |= {
         "error": "nothing to read",
         "margin": None,
@@ -140,14 +143,15 @@ def test_report_counts_every_text_and_keeps_uncertain_ones_in_the_denominator():
     assert report["auroc"] > 0.9 and 0 < report["tpr_at_fpr"]["0.05"] <= 1
     shares = [row["fpr"] for row in report["fpr_by_alpha"]]
     assert shares == sorted(shares) and [row["alpha"] for row in report["fpr_by_alpha"]][::19] == [0.01, 0.2]
-    assert sum(report["p_value_histogram"]["texts"]) == 49
+    assert sum(report["p_value_histogram"]["texts"]) == report["held"]["human"] == 48
     for groups in report["groups"].values():
         assert sum(row["human"] for row in groups.values()) == 50
         assert sum(row["machine"] for row in groups.values()) == 20
     assert set(report["groups"]["source"]) == {"chat", "unnamed"}
     assert list(report["groups"]["tokens"]) == ["unreadable", "64-127", "128-255"]
     batch = report["batch"]
-    assert batch["texts"] == 70 and batch["human"] == 50 and batch["expected_false_alarms"] == pytest.approx(5)
+    assert batch["texts"] == 69 and batch["human"] == 49, "a text that could not be read was not judged"
+    assert batch["expected_false_alarms"] == pytest.approx(4.9)
     assert batch["flagged_alone"] == alarms + 20 and batch["human_flagged_alone"] == alarms
     assert 20 <= batch["flagged_together"] <= batch["flagged_alone"]
     fpr = alarms / 50
@@ -290,3 +294,29 @@ def test_a_detector_with_scores_that_are_no_numbers_is_refused():
     rows = [{"id": "a", "label": 0, "source": None, "text": "x"}]
     with pytest.raises(ValueError, match="a: 3 of 3 segment scores are not finite numbers. The detector is damaged"):
         list(audit.score_rows(Broken(), rows, {}))
+
+
+def test_texts_outside_the_calibration_do_not_dilute_the_rate_that_is_held_against_the_limit():
+    inside = scored_rows(100, 0, np.where(np.arange(100) < 25, 0.01, 0.5))
+    outside = scored_rows(300, 0, np.linspace(0.001, 0.05, 300), holds=False, decision=-1)
+    alone, both = (audit_report(rows, 0.1) for rows in (inside, [*inside, *outside]))
+    assert not alone["within_limit"] and not both["within_limit"]
+    assert both["held"] == alone["held"] == {"human": 100, "rate": 0.25}
+    assert both["false_alarms"]["rate"] == 25 / 400 and both["batch"]["flagged_alone"] == 25
+    page = {"model": {"name": "x"}, "files": {"human": "h", "machine": None}, "command": "c", **both}
+    assert "Among the 100 whose p-values are promised to hold it is 0.250, and exceeds" in markdown(page, drawn=False)
+    assert "No human text is of the kinds" in audit_report(outside, 0.1)["warnings"][0]
+
+
+def test_confident_p_values_are_held_against_their_own_limit():
+    n, texts = 100, 400
+    marginal, confident = (
+        count_limits(flag_counts(0.05, ["all"] * texts, [n] * texts, c), 0.01, 0.99)[1] for c in (None, 0.9)
+    )
+    assert confident < marginal
+    rng, over = np.random.default_rng(0), 0
+    for _ in range(300):
+        calibration = np.sort(rng.normal(size=n))
+        ranks = 1 + n - np.searchsorted(calibration, rng.normal(size=texts))
+        over += (with_confidence(ranks / (n + 1), n, 0.9) <= 0.05).mean() > confident
+    assert over / 300 <= 0.03

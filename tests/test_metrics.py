@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import betabinom
 from sklearn import metrics as reference
 
 import mvh.metrics as ours
@@ -121,25 +120,6 @@ def test_calibration_error_by_hand_and_by_brute_force(sample):
         if inside.any():
             total += inside.sum() * abs(chances[inside].mean() - labels[inside].mean())
     assert ours.expected_calibration_error(labels, chances) == pytest.approx(total / len(labels))
-
-
-def test_beta_binomial_limit_known_value_and_extremes():
-    assert ours.beta_binomial_limit(900, 974, 0.05) == pytest.approx(0.075, abs=0.0005)
-    # of the same source: the chance to exceed 0.06 is 0.16
-    assert betabinom.sf(0.06 * 974, 974, 45, 856) == pytest.approx(0.16, abs=0.01)
-    assert ours.beta_binomial_limit(10, 100, 0.05) == 0.0  # too few to flag anything
-    assert ours.beta_binomial_limit(10, 0, 0.05) is None
-    assert ours.beta_binomial_limit(10, 100, 1.0) == 1.0
-
-
-def test_beta_binomial_limit_covers_simulated_calibrations():
-    n, m, alpha, rng = 99, 150, 0.1, np.random.default_rng(1)
-    limit, exceeded = ours.beta_binomial_limit(n, m, alpha, level=0.9), 0
-    for _ in range(2000):
-        calibration, test = np.sort(rng.normal(size=n)), rng.normal(size=m)
-        p_values = (1 + n - np.searchsorted(calibration, test)) / (n + 1)
-        exceeded += np.mean(p_values <= alpha) > limit
-    assert 0.05 < exceeded / 2000 <= 0.12
 
 
 def test_segment_fdr_and_power_by_hand():

@@ -13,11 +13,11 @@ from mvh import score
 from mvh.baselines import reference as baselines
 from mvh.calibration_mvh import Document, encode_calibration
 from mvh.dataset_builder.sampling import assign_roles
-from mvh.metrics import auroc, beta_binomial_limit
+from mvh.metrics import auroc
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.normalization_mvh import normalize
 from mvh.pipeline_mvh import MvhDetectPipeline
-from mvh.tests.conftest import make_rows, write_jsonl
+from mvh.tests.conftest import beta_binomial_limit, make_rows, write_jsonl
 
 HUMAN_FORMATTING = [  # what clings to human texts in published files
     lambda text: text.replace(" of ", " of\n"),
