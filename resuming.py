@@ -9,6 +9,7 @@ from dataclasses import MISSING, Field, asdict, fields
 from pathlib import Path
 from typing import Any
 
+from mvh.export import file_sha256
 from mvh.placing import UNFINISHED, whole_file
 from mvh.recipe import DataArguments, ModelArguments, MvhTrainingArguments
 
@@ -62,6 +63,9 @@ HARMLESS = (
 )
 
 
+BUILT = "sha256 of the dataset's manifest"
+
+
 def keep_recipe(
     model_args: ModelArguments, data_args: DataArguments, args: MvhTrainingArguments, resumed: bool
 ) -> None:
@@ -75,11 +79,13 @@ def keep_recipe(
     path = Path(args.output_dir) / "recipe.json"
     now = {**asdict(model_args), **asdict(data_args), **json.loads(args.to_json_string())}
     now = {key: value for key, value in now.items() if not key.startswith(HARMLESS)}
+    if data_args.dataset and (manifest := Path(data_args.dataset) / "manifest.json").is_file():
+        now[BUILT] = file_sha256(manifest)  # the same folder may have been built again, of other texts
     if resumed and path.exists():
         plain = type(args)(output_dir=args.output_dir)
         defaults = json.loads(plain.to_json_string())  # as transformers leaves them, not as the fields declare them
         defaults |= {field.name: _default(field) for kind in (model_args, data_args) for field in fields(kind)}
-        begun = defaults | json.loads(path.read_text(encoding="utf-8"))
+        begun = defaults | {BUILT: now.get(BUILT)} | json.loads(path.read_text(encoding="utf-8"))
         changed = [key for key in now if begun.get(key) != now[key]]
         if changed:
             key = changed[0]

@@ -50,7 +50,7 @@ FEATURES: dict[str, Features] = {
             "label": ClassLabel(names=list(LABELS)),
             **ORIGIN,
             "document_type": Value("string"),
-            "original": Value("string"),  # the text before it was translated or paraphrased, null where it was not
+            "original": Value("string"),  # the text before it was rewritten or disguised, null where it was not
         }
     ),
 }
@@ -118,8 +118,8 @@ CARD = """
 
 - `segments` (default): pieces of the normalised documents with their token ids; the label is the document's. `start`
   and `end` are characters of the original text, and the segments of a document tile it.
-- `documents`: the original texts; where one was translated or paraphrased for training, `text` is what was made of it
-  and `original` the text before.
+- `documents`: the original texts; where one was rewritten or disguised for training, `text` is what was made of it and
+  `original` the text before.
 
 Labels: 0 human, 1 machine. No pair of texts (same prompt or same original) and no text occurs in two splits.
 `manifest.json` holds counts, seeds, tokenizer, segmentation, the normaliser's version and the hashes of the input

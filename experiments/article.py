@@ -213,8 +213,11 @@ def run_encoder(row: Row, job: Job) -> dict[str, Any]:
     refuse_seen(folder, [document["text"] for document in rows], "The test documents", ("training",))
     if "calibrated" in job.decisions or any(name.startswith("conformal") for name in job.decisions):
         folder = calibrated(folder)
-    cache = f"{row.test}-{file_sha256(job.files[row.test][1])[:12]}"
-    documents = scored_rows(str(folder), run_folder(row.training, job) / "scored", cache, lambda: rows)
+    cache, kept = f"{row.test}-{file_sha256(job.files[row.test][1])[:12]}", run_folder(row.training, job) / "scored"
+    scores = kept / f"{cache}.jsonl"
+    if scores.exists() and scores.stat().st_mtime < (folder / "model.safetensors").stat().st_mtime:
+        scores.unlink()  # by a model that was here before
+    documents = scored_rows(str(folder), kept, cache, lambda: rows)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     calibration = decode_calibration(config["calibration"]) if config["calibration"] else None
     log = json.loads((run_folder(row.training, job) / "training.json").read_text(encoding="utf-8"))
@@ -230,7 +233,8 @@ def run_encoder(row: Row, job: Job) -> dict[str, Any]:
 def calibrated(folder: Path, data: Path | None = None) -> Path:
     """The checkpoint with a calibration by the human documents of its own roles, those of the data folder beside it."""
     out = folder.with_name("calibrated")
-    if not (out / "config.json").exists():
+    weights = [file_sha256(part / "model.safetensors") for part in (folder, out) if (part / "config.json").exists()]
+    if len(weights) < 2 or weights[0] != weights[1]:  # there is none, or it is of a model that was here before
         documents = load_dataset(str(data or folder.parent / "data"), "documents")
         human = [
             [row["text"] for row in documents[role] if row["label"] == 0]

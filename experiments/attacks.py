@@ -218,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     def finished(name: str, texts: Sequence[Row], attack: str) -> dict[str, Any]:
         """Kept figures of a run, or new ones."""
         made_by = [] if attack == NONE else [*rooms, str(ATTACKS[attack].strength)]
-        made_by += [file_sha256(options.humans)] if name == HUMANS else []
+        made_by += [file_sha256(options.humans), str(options.role_seed)] if name == HUMANS else []
         signed = signature([*fixed, name, *made_by])
         path = options.work / ("quick" if options.quick else "") / f"{Path(detector['name']).name}-{name}.json"
         known = kept_run(path, signed)

@@ -18,6 +18,7 @@ independence) and harmonic_any (the same with the factor that makes it hold unde
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -273,9 +274,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     draws = 3 if args.quick else args.draws
     begin = time.perf_counter()
     rows = simulate(draws, args.documents, args.seed)
-    command = f"python -m mvh.experiments.corrections --out results/{args.out.name}" + (
-        " --quick" if args.quick else ""
-    )
+    command = "python -m mvh.experiments.corrections " + shlex.join(sys.argv[1:] if argv is None else argv)
     result = {
         "settings": {"command": command, "alpha": ALPHA, "draws": draws, "documents": args.documents, "seed": args.seed,
                      "lengths": LENGTHS, "length_shares": LENGTH_SHARES, "seconds": round(time.perf_counter() - begin)},

@@ -39,7 +39,8 @@ TABLE = Experiment(
     "2,000 texts: the article's settings, character n-grams, and what was learned since",
     f"""Every row of a seed is trained on the same 2,000 documents and judged on the same 1,000. The recipe `few_texts` pools by
 mean, takes larger steps, never freezes, joins the handcrafted features, and counts n-grams of tokens beside the encoder (how
-much each of them counts, and the offset, are fitted on documents of role "choose"). The recipe `few_texts_statistics` pools
+much each of them counts, and the offset, are fitted on documents of role "choose": 1,190 to 1,263 English and 518 to 542 of
+many languages, labelled texts that the article's rows and the n-grams do not have). The recipe `few_texts_statistics` pools
 mean and deviation of every layer, in segments of 128 tokens. With "characters" n-grams of 2 to 4 of them are counted too. With
 "masked tokens first" the encoder learns for six epochs to fill in masked tokens of these 2,000 texts, without their labels
 (`mvh.masked_training`), before it learns to tell them apart. In the fit of the bags every document counts alike; where the JSON

@@ -1,7 +1,7 @@
 """Intervals for figures on texts that belong together: whole pairs are drawn again, with replacement (cluster bootstrap).
 
-A pair's human text and its machine rewrites share a topic, so they are not independent; drawing texts one by one would
-make every interval too narrow (Efron and Tibshirani 1993, chapter 8). The training is never repeated: an interval speaks
+A pair's human text and its machine rewrites share a topic, so they are not independent, and texts drawn one by one would give
+intervals of another width (Efron and Tibshirani 1993, chapter 8). The training is never repeated: an interval speaks
 of other test texts, not of another training.
 """
 

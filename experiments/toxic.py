@@ -36,6 +36,7 @@ from mvh import calibrate, score, train
 from mvh.baselines import bilstm, naive_bayes
 from mvh.baselines import reference as baselines
 from mvh.dataset_builder import toxic
+from mvh.dataset_builder.sampling import assign_roles
 from mvh.dataset_builder.toxic_folder import build_toxic
 from mvh.experiments.kept_runs import keep_run, kept_run, signature
 from mvh.experiments.small_backbone import SMALL_BERT, VOCABULARY, small_backbone
@@ -132,13 +133,15 @@ def run_encoder(name: str, job: Job) -> dict[str, Any]:
     """Dataset -> train.py -> calibration -> score.py, as the recipe's head says."""
     recipe = RECIPES / f"toxic_{name}.yaml"
     fields = yaml.safe_load(recipe.read_text(encoding="utf-8"))
-    folder = job.work / f"{fields['name']}-{job.seed}"
+    folder = job.work / f"{fields['name']}-{job.seed}-{signed(name, job)}"  # other data or settings: another training
     data, backbone = folder / "data", fields["backbone"]
     if name == "scratch":
         rows, _ = toxic.split_toxic(toxic.read_toxic(job.csv), job.seed)
+        roles = assign_roles((row["pair"] for row in rows), job.seed)
+        learnt = [row["text"] for row in rows if roles[row["pair"]] == "train"]  # the calibration's texts stay unseen
         backbone = str(folder / "backbone")
         if not Path(backbone, "config.json").exists():
-            small_backbone([row["text"] for row in rows], Path(backbone), job.seed, 1000 if job.quick else VOCABULARY)
+            small_backbone(learnt, Path(backbone), job.seed, 1000 if job.quick else VOCABULARY)
     if not data.exists():
         tokens = fields["core_tokens"], fields["context_tokens"]
         build_toxic(job.csv, backbone, data, "none", job.seed, *tokens, progress=False)

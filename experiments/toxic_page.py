@@ -65,8 +65,9 @@ def _notes(models: dict[str, Any]) -> list[str]:
         chosen = ", ".join(str(run["fit"]["smoothing"]) for run in models["naive_bayes"]["runs"])
         lines.append(f"- MNB: mean F1 {away:+.2f} points from the published; smoothing chosen by seed: {chosen}.")
     if bayes and lstm:
-        pairs = zip(models["bilstm"]["runs"], models["naive_bayes"]["runs"], strict=False)
-        gaps = ", ".join(f"{lstm_run['f1'] - bayes_run['f1']:+.2f}" for lstm_run, bayes_run in pairs)
+        same_seed = {run["seed"]: run["f1"] for run in models["naive_bayes"]["runs"]}
+        pairs = [(run["f1"], same_seed[run["seed"]]) for run in models["bilstm"]["runs"] if run["seed"] in same_seed]
+        gaps = ", ".join(f"{ours - theirs:+.2f}" for ours, theirs in pairs)
         lines.append(f"- BiLSTM against MNB on the same split, F1 by seed: {gaps} points.")
     return lines
 

@@ -165,6 +165,18 @@ def test_a_field_that_was_not_there_when_a_run_was_begun_counts_as_its_default(f
         keep_recipe(*recipe_room.parse_recipe([str(recipe), *given, *more]), resumed=True)
 
 
+def test_a_training_does_not_go_on_with_a_dataset_that_was_built_again(recipe, tmp_path):
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "manifest.json").write_text('{"seeds": 0}')
+    parsed = recipe_room.parse_recipe([str(recipe), "--dataset", str(data), "--output_dir", str(tmp_path)])
+    keep_recipe(*parsed, resumed=False)
+    keep_recipe(*parsed, resumed=True)
+    (data / "manifest.json").write_text('{"seeds": 1}')
+    with pytest.raises(ValueError, match="begun with sha256 of the dataset's manifest"):
+        keep_recipe(*parsed, resumed=True)
+
+
 def test_a_dataset_of_another_making_is_refused(finished, recipe, tmp_path):
     data = ["--dataset", str(finished / "data"), "--output_dir", str(tmp_path)]
     with pytest.raises(ValueError, match="built with segmentation.*32.*the recipe wants.*64"):
