@@ -9,6 +9,7 @@ words is the text's, once invisible characters and look-alike letters are folded
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from .normalization_mvh import normalize
 from .scripts_mvh import dominant_script
@@ -74,18 +75,19 @@ WORDS = {
 }
 
 
-def script_and_language(text: str) -> tuple[str, str]:
+def script_and_language(text: str, steps: Sequence[str] = FOLDED) -> tuple[str, str]:
     """What `scripts_mvh.dominant_script` says of a text, and its language as a key of NAMES, once disguises are folded.
 
     The language is "" where too few words are function words of one to tell.
 
     Args:
         text: A text of any length; of a long one BLOCKS blocks are looked at, so the time does not grow with the document.
+        steps: Steps of normalisation that the detector reads texts through; of them those in FOLDED are taken.
     """
     if len(text) > BLOCKS * BLOCK:
         step = (len(text) - BLOCK) // (BLOCKS - 1)
         text = " ".join(text[start : start + BLOCK] for start in range(0, BLOCKS * step, step))
-    text = normalize(text, FOLDED).text
+    text = normalize(text, tuple(step for step in FOLDED if step in steps)).text
     return dominant_script(text), _language(text)
 
 

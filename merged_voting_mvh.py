@@ -77,7 +77,9 @@ def decide_merged(
     p_segments = merge(np.array(rows))  # (m,)
     adjusted = adjust(p_segments, correction, None)
     rejected = adjusted <= alpha
-    p_document, about, doubts = None, None, []
+    p_document, about = None, None
+    doubts: list[str] = []
+    reasons: list[str] = []  # to abstain, although the p-value holds
     warnings = [SOFTMAX_WARNING] if p_values == "softmax" else []
     if calibrations is None:
         warnings.append(UNCALIBRATED_WARNING)
@@ -88,7 +90,7 @@ def decide_merged(
             doubts += [f"{name}: {doubt}" for doubt in doubts_about(reading.document, calibration)]
             warnings += [f"{name}: {warning}" for warning in rare_script(reading.document, calibration)]
         if (smallest := about["smallest_p_value"]) > alpha:
-            doubts.append(
+            reasons.append(
                 f"No document can be flagged at alpha {alpha}: the smallest p-value that {len(said)} members with "
                 f"{about['documents']} or more calibration documents can merge to is {smallest:.4f}."
             )
@@ -101,12 +103,11 @@ def decide_merged(
         if combine == "cauchy_p":
             warnings.append("Cauchy combination: its p-value is close to valid where it is small, but not guaranteed.")
     label: int | None = int(VOTES[known("vote", vote, VOTES)](rejected, p_document, alpha))
-    short = []
     if calibrations is not None and not label:
         for name, reading, calibration in zip(names, readings, calibrations, strict=True):
-            short += [f"{name}: {said}" for said in too_short_to_tell(reading.document, calibration)]
+            reasons += [f"{name}: {said}" for said in too_short_to_tell(reading.document, calibration)]
     return {
-        "label": None if (doubts or short) and vote == "calibrated" else label,
+        "label": None if (doubts or reasons) and vote == "calibrated" else label,
         "margin": document_margin(document.margins, document.core_tokens),
         "p_value": p_document,
         "segment_p_values": p_segments,
@@ -114,7 +115,7 @@ def decide_merged(
         "rejected": rejected,
         "calibration": about,
         "doubts": doubts,
-        "warnings": doubts + short + warnings,
+        "warnings": doubts + reasons + warnings,
     }
 
 

@@ -171,8 +171,9 @@ def summarise(predicted: Sequence[dict[str, Any]], confidence: float | None = No
         raise ValueError(f"None of {len(predicted)} texts could be scored, the first because: {first}")
     alpha = next(row["alpha"] for row in predicted if row["error"] is None)
     humans = [row for row in predicted if row["label"] == HUMAN and row["group_documents"] and row["holds"]]
-    limit = None
+    limit = held = None
     if humans:
+        held = {"human": len(humans), "rate": sum(row["p_value"] <= alpha for row in humans) / len(humans)}
         sizes = [row["group_documents"] for row in humans]
         chances = flag_counts(alpha, [row["group"] for row in humans], sizes, confidence)
         limit = count_limits(chances, 0.01, 0.99)[1]
@@ -184,7 +185,7 @@ def summarise(predicted: Sequence[dict[str, Any]], confidence: float | None = No
     if len(set(languages)) > 1:
         figures["by_language"] = detection_report(labels, scores, decisions, languages)["by_source"]
     dtypes = sorted({row["dtype"] for row in predicted if row.get("dtype")})
-    counts = {"documents": len(predicted), "alpha": alpha, "dtypes": dtypes, "fpr_limit_99": limit}
+    counts = {"documents": len(predicted), "alpha": alpha, "dtypes": dtypes, "fpr_limit_99": limit, "held": held}
     return {**counts, **figures, "errors": errors}
 
 
@@ -237,7 +238,12 @@ def markdown(report: dict[str, Any]) -> str:
     for file, figures in report["files"].items():
         limit = figures["fpr_limit_99"]
         level = "verdicts by the sign of the margin" if figures["alpha"] is None else f"alpha {figures['alpha']}"
-        note = "no calibration" if limit is None else f"99 % limit of the realised FPR {limit:.4f}"
+        calibrated = report["detector"].get("calibration") is not None
+        note = "no human text of the kinds calibrated on" if calibrated else "no calibration"
+        if limit is not None:
+            note = f"99 % limit of the realised FPR {limit:.4f}"
+        if (held := figures.get("held")) and held["human"] < figures["overall"]["human"]:
+            note += f" ({held['human']} human texts whose p-values are promised to hold; theirs is {held['rate']:.4f})"
         left_out = f", {len(bad)} bad rows left out" if (bad := figures.get("bad_rows")) else ""
         lines += [f"## {file}", "", f"{level}, {note}, {len(figures['errors'])} errors{left_out}", ""]
         for kind, rows in (

@@ -104,13 +104,16 @@ def decide(
     adjusted = adjust(p_segments, correction, human_simes)
     rejected = adjusted <= alpha
 
-    about, p_document, doubts = None, None, []
+    about, p_document = None, None
+    doubts: list[str] = []
+    reasons: list[str] = []  # to abstain, although the p-value holds
     if calibration is None:
         warnings.append(UNCALIBRATED_WARNING)
     else:
         p_document = document_p_value(document, calibration, group, confidence)
         about = _rests_on(document, calibration, group, alpha, correction, confidence)
-        doubts = reasons_to_abstain(document, calibration, group, alpha, confidence)
+        doubts = doubts_about(document, calibration)
+        reasons = too_coarse(calibration, group, alpha, confidence)
         warnings += rare_script(document, calibration)
         if p_values == "conformal" and about["segment_documents"] < about["segment_documents_needed"]:
             warnings.append(
@@ -119,9 +122,10 @@ def decide(
                 f"{about['segment_documents']}."
             )
     label: int | None = int(VOTES[known("vote", vote, VOTES)](rejected, p_document, alpha))
-    short = too_short_to_tell(document, calibration) if calibration is not None and not label else []
+    if calibration is not None and not label:
+        reasons += too_short_to_tell(document, calibration)
     return {
-        "label": None if (doubts or short) and vote == "calibrated" else label,
+        "label": None if (doubts or reasons) and vote == "calibrated" else label,
         "margin": document_margin(margins, document.core_tokens),
         "p_value": p_document,
         "segment_p_values": p_segments,
@@ -129,7 +133,7 @@ def decide(
         "rejected": rejected,
         "calibration": about,
         "doubts": doubts,
-        "warnings": doubts + short + warnings,
+        "warnings": doubts + reasons + warnings,
     }
 
 
@@ -148,20 +152,17 @@ def document_p_value(
     return float(p_value[0])
 
 
-def reasons_to_abstain(
-    document: Document, calibration: Calibration, group: int, alpha: float, confidence: float | None = None
-) -> list[str]:
-    """Why no verdict on the whole document can be given; empty where one can."""
-    reasons = doubts_about(document, calibration)
+def too_coarse(calibration: Calibration, group: int, alpha: float, confidence: float | None = None) -> list[str]:
+    """Where no document of a group can be flagged: its smallest p-value lies above alpha."""
     n = calibration.document[group].documents
     smallest = np.array([1.0 / (n + 1)])
-    if (smallest if confidence is None else with_confidence(smallest, n, confidence))[0] > alpha:
-        reasons.append(
-            f"No document can be flagged at alpha {alpha}"
-            + (f" with confidence {confidence}" if confidence is not None else "")
-            + f": the smallest p-value that {n} calibration documents allow is larger."
-        )
-    return reasons
+    if (smallest if confidence is None else with_confidence(smallest, n, confidence))[0] <= alpha:
+        return []
+    return [
+        f"No document can be flagged at alpha {alpha}"
+        + (f" with confidence {confidence}" if confidence is not None else "")
+        + f": the smallest p-value that {n} calibration documents allow is larger."
+    ]
 
 
 def doubts_about(document: Document, calibration: Calibration) -> list[str]:
@@ -193,10 +194,13 @@ def doubts_about(document: Document, calibration: Calibration) -> list[str]:
             f"The text has {tokens} tokens, too short to tell: the shortest calibration document has "
             f"{calibration.shortest_tokens}."
         )
-    if tokens > (longest := calibration.longest_by_script.get(document.script, calibration.longest_tokens)):
+    longest, where = calibration.longest_tokens, ""
+    if document.script in calibration.longest_by_script:
+        longest, where = calibration.longest_by_script[document.script], f" in {document.script} script"
+    if tokens > longest:
         reasons.append(
-            f"The document has {tokens} tokens and the longest calibration document in {document.script} script {longest}: "
-            "its p-value says nothing about the whole; the segments and passages are still reported."
+            f"The document has {tokens} tokens and the longest calibration document{where} {longest}: its p-value says nothing "
+            "about the whole; the segments and passages are still reported."
         )
     return reasons
 

@@ -63,8 +63,11 @@ def verdict(report: dict[str, Any]) -> str:
     if report["false_alarm_limit_99"] is not None:
         held, counted = "is within" if report["within_limit"] else "exceeds", report["held"]
         whose = "It"
-        if counted["human"] < report["human"]:
-            whose = f"Among the {counted['human']} whose p-values are promised to hold it is {counted['rate']:.3f}, and"
+        if counted["rate"] != report["false_alarms"]["rate"]:
+            whose = (
+                f"Among the {counted['human']} whose p-values are promised to hold a share of {counted['rate']:.3f} has one of "
+                f"at most {report['alpha']}; that"
+            )
         said.append(
             f"{whose} {held} {report['false_alarm_limit_99']:.3f}, the limit that a detector calibrated on texts of this kind "
             "keeps in 99 of 100 audits."

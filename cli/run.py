@@ -23,6 +23,7 @@ from mvh.documents.reader import Reader, check_file
 from mvh.documents.tables import Row, added_columns, open_table, part_of
 from mvh.documents.target import target
 from mvh.report.words import NO_PROOF, Terms, batch_sentences, counted, shared_terms, terms
+from mvh.results_mvh import judged
 from mvh.sole_use import sole_file
 
 HEAVY = ("segments", "passages", "warnings")  # of a result: not kept when it is printed
@@ -221,7 +222,7 @@ class Run:
         stream = sys.stderr if self.asked.json else sys.stdout
         if len(self.slim) > 1 and any(slim["p_value"] is not None for slim in self.slim):
             batch = self.detect.screen(self.slim, self.asked.judged["alpha"], self.asked.prevalence)
-            unread = sum(slim["label"] in (None, "uncertain") for slim in self.slim)
+            unread = sum(not judged(slim) for slim in self.slim)
             print("\n" + " ".join(batch_sentences(batch, unread, shared_terms(self.terms))), file=stream)
             if held := batch["flagged_together"]:
                 names, p_values = zip(

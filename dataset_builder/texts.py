@@ -190,5 +190,7 @@ def _label(value: Any, place: str) -> int | None:
 
 
 def _spelled(label: Any) -> str:
-    """A label as text: 0, "0" and " Human " of three files mean the same; true is no label."""
+    """A label as text: 0, "0", 0.0 and " Human " of four files mean the same; true is no label."""
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
     return str(label).strip().lower()

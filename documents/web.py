@@ -10,7 +10,16 @@ from typing import Any
 
 from mvh.documents.blocks import Block
 
-APART = ("p", "head", "list", "item", "table", "row", "cell", "quote", "code", "lb")  # tags of trafilatura
+APART = (
+    "p",
+    "head",
+    "list",
+    "item",
+    "table",
+    "row",
+    "cell",
+    "lb",
+)  # tags of trafilatura; code and quote stand in lines, too
 UNSEEN = "//script | //style | //noscript | //template | //head | //nav | //svg"
 
 

@@ -96,6 +96,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--training", type=Path)
     parser.add_argument("--words", type=Path, help="JSON with language, base_model, training, summary for the card")
     args = parser.parse_args(argv)
+    if args.training:
+        refuse_other_training(args.training, args.checkpoint)
     score, baselines = (json.loads(path.read_text(encoding="utf-8")) for path in (args.score, args.baselines))
     name = score["detector"]["name"]
     results = ROOT / "results"
@@ -115,7 +117,6 @@ def main(argv: list[str] | None = None) -> None:
     page += ["## By source", "", score_tables(score).replace("\n## ", "\n### ")]
     (results / f"{name}.md").write_text("\n".join(page).rstrip() + "\n", encoding="utf-8")
     if args.training:
-        refuse_other_training(args.training, args.checkpoint)
         summary = training_summary(json.loads(args.training.read_text(encoding="utf-8")))
         (results / f"{name}.training.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     words = json.loads(args.words.read_text(encoding="utf-8")) if args.words else {}

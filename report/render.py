@@ -214,7 +214,7 @@ def overview(documents: Sequence[ReportDocument], prevalence: float | None) -> d
     Returns:
         "sentences", "alpha", "adjusted" (a p-value in words per document) and "held" (indices of those that stay flagged).
     """
-    counted_in = [index for index, document in enumerate(documents) if "error" not in document.result]
+    counted_in = [index for index, document in enumerate(documents) if document.result.get("error") is None]
     results = [documents[index].result for index in counted_in]
     known = [judged(result) for result in results]
     alphas = [r["alpha"] for r in results if r["alpha"] is not None]

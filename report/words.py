@@ -218,7 +218,7 @@ def passages_promise(result: dict[str, Any]) -> str:
 
 
 def batch_sentences(batch: dict[str, Any], unread: int, words: Terms) -> list[str]:
-    """What many verdicts mean together: what `voting_mvh.screen` returned, in sentences; `unread` had no verdict."""
+    """What many verdicts mean together: what `voting_mvh.screen` returned, in sentences; of `unread` no p-value holds."""
     n, alone, held = batch["documents"], len(batch["flagged_alone"]), len(batch["flagged_together"])
     expected = batch["expected_false_alarms"]
     said = [
@@ -236,7 +236,7 @@ def batch_sentences(batch: dict[str, Any], unread: int, words: Terms) -> list[st
         )
     if unread:
         said.append(
-            f"{counted(unread, 'document')} without a verdict {'counts' if unread == 1 else 'count'} as not flagged."
+            f"{counted(unread, 'document')} without a p-value that holds {'counts' if unread == 1 else 'count'} as not flagged."
         )
     if "warning" in batch:
         said.append(batch["warning"])

@@ -158,7 +158,8 @@ class Keep(PipelineStep):
 
 def is_kept(row: dict[str, Any], threshold: float | None, keep: str) -> bool:
     """Whether a scored row is kept: "machine" is what is flagged together, "human" all else that was scored."""
-    found = {name: row.get(PREFIX + name) for name in ("label", "p_value", "doubts", "error")}
+    found = {name: row[PREFIX + name] for name in ("label", "p_value", "error")}
+    found["doubts"] = row.get(PREFIX + "doubts", found["label"] == "uncertain")  # scored by older code
     return found["error"] is None and is_flagged(found, threshold) == (keep == "machine")
 
 

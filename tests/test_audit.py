@@ -304,7 +304,8 @@ def test_texts_outside_the_calibration_do_not_dilute_the_rate_that_is_held_again
     assert both["held"] == alone["held"] == {"human": 100, "rate": 0.25}
     assert both["false_alarms"]["rate"] == 25 / 400 and both["batch"]["flagged_alone"] == 25
     page = {"model": {"name": "x"}, "files": {"human": "h", "machine": None}, "command": "c", **both}
-    assert "Among the 100 whose p-values are promised to hold it is 0.250, and exceeds" in markdown(page, drawn=False)
+    said = "Among the 100 whose p-values are promised to hold a share of 0.250 has one of at most 0.1; that exceeds"
+    assert said in markdown(page, drawn=False)
     assert "No human text is of the kinds" in audit_report(outside, 0.1)["warnings"][0]
 
 

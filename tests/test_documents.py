@@ -544,11 +544,12 @@ def test_a_table_without_the_column_names_those_it_has(tmp_path, name):
 
 def test_no_text_of_a_page_is_lost_or_glued_together():
     found = etree.fromstring(
-        "<main>Before all. <p>One <hi>bold</hi>ly.</p>Between two. <list>Head <item>a<list><item>b</item></list></item>"
+        "<main>Before all. <p>One <hi>bold</hi>ly <code>f</code>(), <quote>so</quote>.</p>"
+        "Between two. <list>Head <item>a<list><item>b</item></list></item>"
         "<item>c</item></list><quote><p>d</p>e</quote><table><row><cell>f</cell><cell>g</cell></row></table>After all.</main>"
     )
     texts = [block.text.strip() for block in web._blocks(found)]
-    assert texts == ["Before all.", "One boldly.", "Between two.", "Head\na b\nc", "d e", "f g", "After all."]
+    assert texts == ["Before all.", "One boldly f(), so.", "Between two.", "Head\na b\nc", "d e", "f g", "After all."]
 
 
 def test_added_columns_leave_those_of_an_earlier_run():

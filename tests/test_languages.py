@@ -174,3 +174,8 @@ def test_a_disguised_text_is_in_the_script_that_it_is_read_in():
     ):
         assert script_and_language(disguised) == script_and_language(TEXTS["en"]) == ("latin", "en")
     assert script_and_language(TEXTS["ru"]) == ("cyrillic", "ru")
+
+
+def test_a_detector_that_folds_nothing_is_told_the_script_it_reads():
+    disguised = "".join(chr(0x1D41A + ord(c) - 97) if "a" <= c <= "z" else c for c in TEXTS["en"])
+    assert script_and_language(disguised, [])[0] == "mathematical" and script_and_language(disguised)[0] == "latin"

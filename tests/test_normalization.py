@@ -338,6 +338,7 @@ def test_twice_is_once_on_the_data(shared_data: Path) -> None:
         ("~~~~ one paragraph\n~~~~ another paragraph\nA human line.", "one paragraph another paragraph A human line."),
         ("``` a line that `ends` with a fence ~~~ \nEnd.", "a line that ends with a fence End."),
         ("```" + " a" * 20_000 + "```", "a" + " a" * 19_999),
+        ("``` a " + "~" * 100_000 + "x", "a " + "~" * 100_000 + "x"),
     ],
 )
 def test_no_word_of_a_line_that_begins_with_a_fence_is_lost(text, read):

@@ -320,7 +320,7 @@ def test_many_documents_are_judged_together():
     assert "about 0.25 would be flagged all the same" in page.said
     assert page.said.count("· stays flagged") == len(batch["flagged_together"])
     assert f"about {in_words(batch['innocent_share'])} of those flagged one by one would be innocent" in page.said
-    assert "1 document without a verdict counts as not flagged" in page.said
+    assert "1 document without a p-value that holds counts as not flagged" in page.said
     assert {attrs["href"] for tag, attrs in page.elements if tag == "a"} >= {f"#d{n}" for n in range(1, 7)}
 
 

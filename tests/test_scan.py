@@ -27,7 +27,7 @@ from mvh.scan.plan import MOST_OF_COMPRESSED, Source, make_plan, read_plan
 from mvh.scan.rows import is_damage, read_json_lines, read_parquet
 from mvh.scan.scorer import COLUMNS, _detector
 from mvh.scan.shards import read_shard, shard_file
-from mvh.scan.steps import statistics
+from mvh.scan.steps import is_kept, statistics
 from mvh.voting_mvh import screen
 
 from .conftest import SENTENCES, make_rows, write_jsonl
@@ -422,3 +422,9 @@ def test_a_damaged_row_group_loses_its_own_rows_only(tmp_path):
     assert [row.number for row in rows] == list(range(6, 26)), "every row that was counted beforehand"
     assert [row.text for row in rows[:5]] == texts[5:10] and [row.text for row in rows[15:]] == texts[20:25]
     assert all("row group 1 that holds this row is damaged" in row.problem for row in rows[5:15])
+
+
+def test_rows_of_an_older_scan_without_doubts_go_by_their_label():
+    row = {"mvh_label": "uncertain", "mvh_p_value": 0.001, "mvh_error": None}
+    assert is_kept(row, 0.01, "human") and not is_kept(row, 0.01, "machine")
+    assert is_kept(row | {"mvh_label": "machine"}, 0.01, "machine")

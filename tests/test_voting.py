@@ -290,3 +290,12 @@ def test_a_text_longer_than_those_of_its_script_is_not_judged():
     assert verdict(calibration, [9.0] * 4, "latin")["label"] == 1
     longer = verdict(calibration, [9.0] * 4, "greek")
     assert longer["label"] is None and "in greek script 256" in " ".join(longer["doubts"])
+
+
+def test_an_alpha_that_few_documents_cannot_reach_is_no_doubt_about_the_p_value(calibration):
+    decision = verdict(calibration, [9.0], alpha=0.004)
+    assert (
+        decision["label"] is None
+        and decision["doubts"] == []
+        and "No document can be flagged" in decision["warnings"][0]
+    )

@@ -96,8 +96,14 @@ def segments_of(member: Member, text: Any) -> Iterator[Segment]:
         ValueError: If it is blank or nothing readable is left of it.
     """
     config = member.config
-    steps = tuple(STEPS) if config.normalization is None else tuple(config.normalization)
-    return iter_segments(check_text(text), member.tokenizer, config.core_tokens, config.context_tokens, steps)
+    return iter_segments(
+        check_text(text), member.tokenizer, config.core_tokens, config.context_tokens, steps_of(config)
+    )
+
+
+def steps_of(config: Any) -> tuple[str, ...]:
+    """The steps of normalisation that a detector of this config reads texts through."""
+    return tuple(STEPS) if config.normalization is None else tuple(config.normalization)
 
 
 def segment_inputs(member: Member, index: int, text: Any, document_type: str | None = None) -> Iterator[dict[str, Any]]:
@@ -120,7 +126,7 @@ def segment_inputs(member: Member, index: int, text: Any, document_type: str | N
     """
     config = member.config
     segments = segments_of(member, text)
-    script, language = script_and_language(text)
+    script, language = script_and_language(text, steps_of(config))
     for segment in segments:
         ids = np.array([segment.input_ids], dtype=np.int64)  # (1, T)
         item: dict[str, Any] = {

@@ -90,7 +90,8 @@ class Calibration:
         tellable_alpha: The level at which that length was measured.
         shortest_tokens: Tokens of the shortest document calibrated on, over both sides.
         longest_tokens: The longest document of the document side.
-        longest_by_script: The same of the documents of each script; 0 where all of them are on the other side.
+        longest_by_script: The same of the documents of each script, 0 where all of them are on the other side; empty where
+            nobody looked.
         languages: Documents of each language that could be told, over both sides; empty where nobody looked.
         document_types: Documents of each type that a feature read, over both sides; under "" those of which none was told.
     """

@@ -182,10 +182,10 @@ def decode_calibration(packed: Mapping[str, Any]) -> Calibration:
             tellable_tokens=_whole(whole["tellable_tokens"], "tellable_tokens", 0),
             tellable_alpha=_level(whole["tellable_alpha"]),
             shortest_tokens=shortest,
-            longest_tokens=(longest := _whole(whole["longest_tokens"], "longest_tokens", shortest)),
+            longest_tokens=_whole(whole["longest_tokens"], "longest_tokens", shortest),
             longest_by_script={  # calibrations once had none
                 script: _whole(tokens, f"longest_tokens of script {script}", 0)
-                for script, tokens in whole.get("longest_by_script", dict.fromkeys(scripts, longest)).items()
+                for script, tokens in whole.get("longest_by_script", {}).items()
             },
             languages=_languages(packed.get("languages", {})),  # calibrations once had none
             document_types=_types(packed.get("document_types", {"": len(statistics)})),

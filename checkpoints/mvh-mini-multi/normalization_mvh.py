@@ -200,7 +200,6 @@ _MARKDOWN = re.compile(
     r"|(?<![\w~])~~(?=[^\s~])|(?<=[^\s~])~~(?![\w~])",
     re.MULTILINE,
 )
-_CLOSING = re.compile(r"[^\n]*?(?P<fence>`{3,}|~{3,})[ \t]*$", re.MULTILINE)  # of a line that began with a fence
 
 
 def markdown(text: str) -> list[Edit]:
@@ -221,13 +220,21 @@ def markdown(text: str) -> list[Edit]:
                 edits += [(bar.start(), bar.end(), " ") for bar in re.compile(r"\|").finditer(text, start, end)]
         elif match["fence"] is not None:
             edits.append((start, end, ""))
-            if closing := _CLOSING.match(text, end):
-                edits.append((closing.start("fence"), closing.end(), ""))
+            edits += _closing_fence(text, end)
         elif match["code"] is not None:
             edits += [(start, start + 1, ""), (end - 1, end, "")]
         elif match["rule"] is None or len(match["rule"].replace(" ", "").replace("\t", "")) > 2:
             edits.append((start, end, ""))
     return _disjoint(sorted(edits))
+
+
+def _closing_fence(text: str, start: int) -> list[Edit]:
+    """The marks that end a line which began with a fence, if any stand there: three of a kind, or more."""
+    end = text.find("\n", start)
+    line = text[start : len(text) if end < 0 else end]
+    kept = line.rstrip(" \t")
+    marks = len(kept) - len(kept.rstrip(kept[-1:])) if kept[-1:] in ("`", "~") else 0
+    return [(start + len(kept) - marks, start + len(line), "")] if marks >= 3 else []
 
 
 # --- 7 quotes ---

@@ -207,7 +207,7 @@ def screen_results(
     if alpha is None and len(alphas) > 1:
         raise ValueError(f"The results were made at different levels, {sorted(alphas)}; name one alpha.")
     level = alpha if alpha is not None else alphas.pop() if alphas else default
-    read = [index for index, result in enumerate(results) if "error" not in result]
+    read = [index for index, result in enumerate(results) if result.get("error") is None]
     p_values = [results[index]["p_value"] if judged(results[index]) else 1.0 for index in read]
     smallest = [result["calibration"]["smallest_p_value"] for result in results if result["calibration"]]
     report = screen(p_values, level, prevalence, min(smallest, default=None))
