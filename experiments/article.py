@@ -47,6 +47,7 @@ BACKBONES: dict[str, str | int | None] = {
     "minilm_l12": "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2",
     "t5": "google/mt5-base",
     "minilm_l6": "sentence-transformers/all-MiniLM-L6-v2",
+    "mpnet": "sentence-transformers/all-mpnet-base-v2",
     "scratch": None,
     "scratch_30k": 30_000,
     "minilm_l6_30k": 30_000,
