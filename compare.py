@@ -1,6 +1,7 @@
 """Two checkpoints on the same texts: where their verdicts, scores and p-values differ, and which texts moved most.
 
     mvh compare checkpoints/old checkpoints/new dev.jsonl
+    mvh compare USER/NAME@v1 USER/NAME dev.jsonl                                      # two revisions of one on the Hub
     mvh compare CKPT1 CKPT2 my_texts/ --alpha 0.01 --top 20 --out runs/compared      # compared.md and compared.json
 
 DATA is JSONL (or CSV) with a column "text", and "label" where the truth is known; a folder of text files; or a folder
@@ -31,7 +32,7 @@ from mvh.dataset_builder.semeval import read_semeval
 from mvh.dataset_builder.texts import read_own_rows
 from mvh.metrics import DECISIONS, HUMAN, MACHINE, auroc, recall
 from mvh.metrics import false_positive_rate as fpr
-from mvh.opening import refuse_unknown
+from mvh.opening import name_and_revision, refuse_unknown
 from mvh.score import documents_of, open_checkpoint
 from mvh.usage import documented
 
@@ -226,8 +227,8 @@ def quoted(text: str) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line: see the module's docstring. A fault is a ValueError or OSError whose sentence says it."""
     parser = documented("mvh compare", __doc__)
-    parser.add_argument("first", metavar="CKPT1", help="checkpoint folder or Hub name")
-    parser.add_argument("second", metavar="CKPT2", help="checkpoint folder or Hub name")
+    parser.add_argument("first", metavar="CKPT1", help="checkpoint folder or Hub name, or NAME@REVISION of the Hub")
+    parser.add_argument("second", metavar="CKPT2", help="the same, such as an older revision of it")
     parser.add_argument("data", type=Path, metavar="DATA", help="JSONL, CSV, folder of texts, or dataset folder")
     parser.add_argument("--alpha", type=float, help="level of the tests (default: each checkpoint's own)")
     parser.add_argument("--top", type=int, default=10, help="texts that moved most to list (default: 10)")
@@ -236,12 +237,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write compared.md and compared.json as well")
     args = parser.parse_args(argv)
     logging.disable_progress_bar()  # of loading weights: seconds at most
-    for checkpoint in (args.first, args.second):
-        refuse_unknown(checkpoint)
+    named = [name_and_revision(given) for given in (args.first, args.second)]
+    for name, _ in named:
+        refuse_unknown(name)
     rows = read_data(args.data, args.limit)
     sides = []
-    for checkpoint in (args.first, args.second):
-        sides.append(judge(checkpoint, rows, {"alpha": args.alpha}))
+    for name, revision in named:
+        sides.append(judge(name, rows, {"alpha": args.alpha, "revision": revision}))
         gc.collect()  # one model in memory at a time
     command = "mvh compare " + shlex.join(sys.argv[1:] if argv is None else argv)
     report = {"command": command, **compare(rows, sides[0], sides[1], args.top)}

@@ -28,7 +28,7 @@ from mvh.corrections_mvh import known
 from mvh.ensemble_mvh import COMBINATIONS, SCORE_COMBINATIONS, MvhEnsembleConfig, MvhEnsembleForSequenceClassification
 from mvh.export import clean_json, refuse_foreign, stored_dtype
 from mvh.members_mvh import TOKENIZERS
-from mvh.opening import local_folder, open_folder, read_config
+from mvh.opening import local_folder, name_and_revision, open_folder, read_config
 from mvh.pipeline_mvh import MvhDetectPipeline
 from mvh.placing import unfinished_folder
 from mvh.readings_mvh import human_scale
@@ -48,7 +48,8 @@ def make_ensemble(
     """Write an ensemble folder; a checkpoint of that name is replaced, and never left half written.
 
     Args:
-        checkpoints: Folders or Hub names of single detectors, the first of which gives the segments and settings.
+        checkpoints: Folders or Hub names of single detectors, or NAME@REVISION of the Hub; the first gives the segments and
+            settings.
         out: Folder to write.
         combine: See the module's docstring.
         name: What results call it; the folder's name by default.
@@ -63,7 +64,7 @@ def make_ensemble(
     known("combine", combine, COMBINATIONS)
     if not checkpoints:
         raise ValueError("An ensemble needs at least one checkpoint, and none is named.")
-    folders = [local_folder(checkpoint) for checkpoint in checkpoints]
+    folders = [local_folder(*name_and_revision(str(checkpoint))) for checkpoint in checkpoints]
     refuse_foreign(out)
     if out.resolve() in [folder.resolve() for folder in folders]:
         raise ValueError(f"{out} is a member of the ensemble and cannot be replaced by it; name another folder.")
@@ -156,7 +157,7 @@ def _calibration(config: dict[str, Any]) -> Calibration | None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line: see the module's docstring. Exit status 0, or 1 with a sentence where no ensemble can be made."""
     parser = documented("mvh ensemble", __doc__)
-    parser.add_argument("checkpoints", nargs="+", metavar="CKPT", help="checkpoint folder or Hub name")
+    parser.add_argument("checkpoints", nargs="+", metavar="CKPT", help="checkpoint folder, Hub name or NAME@REVISION")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument("--combine", choices=COMBINATIONS, default="mean_score", help="default: mean_score")
     parser.add_argument("--name", help="what results call it (default: the folder's name)")

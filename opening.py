@@ -38,6 +38,14 @@ def refuse_unknown(name: str | Path) -> None:
         raise ValueError(f"There is no checkpoint folder {name}, and it is no USER/NAME of the Hub either.")
 
 
+def name_and_revision(given: str) -> tuple[str, str | None]:
+    """A checkpoint as a command of several names it: "USER/NAME@REVISION" -> name and revision, all else as it is."""
+    name, at, revision = given.rpartition("@")
+    return (
+        (name, revision) if at and revision and HUB_NAME.fullmatch(name) and not Path(given).exists() else (given, None)
+    )
+
+
 def local_folder(name: str | Path, revision: str | None = None, **options: Any) -> Path:
     """The folder of a checkpoint, fetched first where it is named as on the Hub.
 

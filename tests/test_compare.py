@@ -9,7 +9,10 @@ import pytest
 from mvh import compare as room
 from mvh.compare import compare, main, movers, read_data
 from mvh.compare_page import markdown
+from mvh.hub import upload_folder
+from mvh.opening import name_and_revision
 from mvh.tests.conftest import make_rows, write_jsonl
+from mvh.tests.hub_server import LocalHub
 
 
 def result(decision, margin, p_value=0.5, error=None):
@@ -123,6 +126,27 @@ def test_the_command_on_two_checkpoints(detector, tmp_path, capsys):
     assert report["command"].startswith("mvh compare ") and report["command"].endswith(" --top 3"), "as it was given"
     assert report["margins"]["rank_correlation"] == pytest.approx(1.0) and report["verdicts"]["agreement"] < 1
     assert report["detectors"][1]["alpha"] == 0.05 / 50 and len(report["moved"]) == 3
+
+
+def test_two_revisions_of_one_name_on_the_hub(detector, tmp_path, monkeypatch):
+    changed = tmp_path / "changed"
+    shutil.copytree(detector, changed)
+    config = json.loads((changed / "config.json").read_text())
+    (changed / "config.json").write_text(json.dumps(config | {"name": "newer"}))
+    data = write_jsonl(tmp_path / "data.jsonl", make_rows(4, seed=3, words=(60, 120)))
+    with LocalHub() as hub:
+        hub.connect(monkeypatch)
+        old, new = (upload_folder(folder, "me/toy", "an upload").commit for folder in (detector, changed))
+        assert main([f"me/toy@{old}", "me/toy", str(data), "--out", str(tmp_path / "out")]) == 0
+    first, second = json.loads((tmp_path / "out" / "compared.json").read_text())["detectors"]
+    assert (first["name"], first["revision"]) == ("toy", old) and (second["name"], second["revision"]) == ("newer", new)
+
+
+def test_a_folder_with_an_at_sign_is_a_folder(detector, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(detector, tmp_path / "my" / "toy@home")
+    assert name_and_revision("my/toy@home") == ("my/toy@home", None)
+    assert name_and_revision("me/toy@v1") == ("me/toy", "v1") and name_and_revision("me/toy@") == ("me/toy@", None)
 
 
 def test_a_name_that_is_none_is_a_sentence(tmp_path):
