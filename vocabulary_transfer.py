@@ -2,6 +2,7 @@
 
     python -m mvh.vocabulary_transfer sentence-transformers/all-MiniLM-L6-v2 --texts subtaskA_train_multilingual.jsonl \
         --vocabulary 18000 --layers 4 --out runs/small-backbone
+    python -m mvh.vocabulary_transfer sentence-transformers/all-mpnet-base-v2 --layers 6 --out runs/half-of-mpnet
 
 The embeddings of a multilingual encoder are most of its weights, and those of an English one cut other scripts into letters. A
 piece that the encoder knows keeps its vector; a new one begins as the mean of the vectors of the pieces the encoder cuts it
@@ -105,14 +106,16 @@ def transferred(tokenizer: Any, donor: Any, vectors: torch.Tensor, seed: int) ->
     return found, own
 
 
-def transfer(donor: str, texts: Sequence[str], out: Path, vocabulary: int, layers: int | None, seed: int) -> Path:
+def transfer(
+    donor: str, texts: Sequence[str], out: Path, vocabulary: int | None, layers: int | None, seed: int
+) -> Path:
     """Save such an encoder as a backbone folder.
 
     Args:
         donor: Folder or Hub name of an encoder.
         texts: What the word pieces are made of.
         out: Where to save it; must not exist.
-        vocabulary: Most word pieces.
+        vocabulary: Most word pieces; None keeps the donor's.
         layers: How many of the donor's first layers to keep; None keeps all.
         seed: Of the vectors of pieces that the donor knows nothing of.
 
@@ -127,13 +130,15 @@ def transfer(donor: str, texts: Sequence[str], out: Path, vocabulary: int, layer
         model: PreTrainedModel = AutoModelForTextEncoding.from_pretrained(
             donor, num_hidden_layers=layers or config.num_hidden_layers
         )
-        known = AutoTokenizer.from_pretrained(donor)
-        tokenizer = word_pieces(texts, vocabulary, config.max_position_embeddings)
-        old = model.get_input_embeddings().weight.detach()  # (V, H)
-        vectors, own = transferred(tokenizer, known, old, seed)
-        table = torch.nn.Embedding.from_pretrained(vectors, freeze=False, padding_idx=tokenizer.pad_token_id)
-        model.set_input_embeddings(table)
-        model.config.vocab_size, model.config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
+        tokenizer = AutoTokenizer.from_pretrained(donor)
+        own = len(tokenizer)
+        if vocabulary is not None:
+            known, tokenizer = tokenizer, word_pieces(texts, vocabulary, config.max_position_embeddings)
+            old = model.get_input_embeddings().weight.detach()  # (V, H)
+            vectors, own = transferred(tokenizer, known, old, seed)
+            table = torch.nn.Embedding.from_pretrained(vectors, freeze=False, padding_idx=tokenizer.pad_token_id)
+            model.set_input_embeddings(table)
+            model.config.vocab_size, model.config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     logger.info(
@@ -148,7 +153,10 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m mvh.vocabulary_transfer", description=__doc__.split("\n")[0])
     parser.add_argument("donor", help="folder or Hub name of the encoder")
     parser.add_argument(
-        "--texts", type=Path, nargs="+", required=True, help="SemEval JSONL the detector will learn from"
+        "--texts",
+        type=Path,
+        nargs="+",
+        help="SemEval JSONL the detector will learn from; without it no new word pieces",
     )
     parser.add_argument("--vocabulary", type=int, default=18_000, help="most word pieces (default: %(default)s)")
     parser.add_argument("--layers", type=int, help="of the encoder to keep, from the first (default: all)")
@@ -163,9 +171,10 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     """Command line: see the module's docstring. Returns the folder."""
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    rows = [row for path in options.texts for row in training_rows(read_rows(path), [], options.seed)]
+    rows = [row for path in options.texts or [] for row in training_rows(read_rows(path), [], options.seed)]
     texts = [row["normalised"] for row in rows]
-    return transfer(options.donor, texts, options.out, options.vocabulary, options.layers, options.seed)
+    vocabulary = options.vocabulary if options.texts else None
+    return transfer(options.donor, texts, options.out, vocabulary, options.layers, options.seed)
 
 
 if __name__ == "__main__":

