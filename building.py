@@ -11,7 +11,7 @@ import torch
 from transformers import AutoConfig, PreTrainedModel
 
 from mvh.features_mvh import expand_features
-from mvh.fit_features import fit_feature_data, segment_features, type_or_source
+from mvh.fit_features import fit_feature_data, held_out, segment_features, type_or_source
 from mvh.frozen import similar_batches
 from mvh.modeling_mvh import MvhForSequenceClassification, backbone_class, label_token_ids
 from mvh.recipe import ModelArguments
@@ -121,7 +121,10 @@ def feature_statistics(
         return [], []
     names = expand_features(names)
     rows = _without_ids(segments)
-    values = np.array([segment_features(row, names, data) for row in rows], dtype=np.float64)  # (segments, F)
+    data_for = held_out(data, segments["text"], segments["document_id"])
+    values = np.array(
+        [segment_features(row, names, data_for(row["document_id"])) for row in rows], dtype=np.float64
+    )  # (segments, F)
     std = values.std(axis=0)
     return values.mean(axis=0).tolist(), np.where(std > 1e-5, std, 1.0).tolist()
 

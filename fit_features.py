@@ -1,7 +1,9 @@
 """Training segments -> the data that handcrafted features need besides their text: a dictionary, a register classifier.
 
 Called by `mvh.train` with the training role alone, so that nothing of a held-out text is in it. What comes out is plain
-JSON and travels in the config as `feature_data`; see `mvh.features_mvh` and `mvh.lexicon_mvh`.
+JSON and travels in the config as `feature_data`; see `mvh.features_mvh` and `mvh.lexicon_mvh`. A training text would find its
+own words in the dictionary, which a text to be judged cannot: it is looked up in what the dictionary is without it
+(`held_out`).
 
 The document type of a training text stands in its row or follows from the name of its source (`REGISTER_OF`). The
 classifier is a multinomial logistic regression on the statistics that need no data; it learns from human and machine
@@ -11,8 +13,8 @@ texts alike, so that the type says as little as possible about the author.
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 
 from mvh.dataset_builder.sampling import unit_hash
 from mvh.features_mvh import GROUPS, NEEDS, REGISTERS, TOLD, compute_features, expand_features
-from mvh.lexicon_mvh import build_lexicon
+from mvh.lexicon_mvh import build_lexicon, text_stems
 
 REGISTER_OF: dict[str, re.Pattern[str]] = {  # type -> sources that hold texts of it
     "academic": re.compile("arxiv|academic|peerread|pubmed|ru_science|technical|medicaltext", re.IGNORECASE),
@@ -55,6 +57,39 @@ def segment_features(row: Mapping[str, Any], names: Sequence[str], data: Mapping
     """
     told = not set(TOLD).isdisjoint(names) and unit_hash(0, "document type", row["document_id"]) >= UNTOLD
     return compute_features(row["text"], names, data, register_of(type_or_source(row)) if told else None)
+
+
+def held_out(
+    data: Mapping[str, Any] | None, texts: Sequence[str], documents: Sequence[str]
+) -> Callable[[str], Mapping[str, Any] | None]:
+    """What the data for features would be to each document they were made of, had it not been among them.
+
+    Its dictionary forgets the stems that enough texts use only with this document's. (A stem that the limit on their number
+    let in is not looked for: it is rarer than a hundred thousand others.) The register classifier has few weights and stays.
+
+    Args:
+        data: What `fit_feature_data` made of the texts.
+        texts: Normalised segments.
+        documents: The document of each.
+
+    Returns:
+        A function of the document; one that is not among them gets `data`.
+    """
+    lexicon = (data or {}).get("lexicon")
+    if data is None or lexicon is None:
+        return lambda document: data
+    used, own = Counter[str](), defaultdict[str, Counter[str]](Counter)
+    for text, document in zip(texts, documents, strict=True):
+        language, stems = text_stems(text)
+        if language in lexicon["languages"]:
+            used.update(stems)
+            own[document].update(stems)
+    least = lexicon["min_texts"]
+    owed = {
+        document: frozenset(stem for stem, n in stems.items() if used[stem] - n < least <= used[stem])
+        for document, stems in own.items()
+    }
+    return lambda document: {**data, "lexicon": {**lexicon, "forgotten": owed.get(document, frozenset())}}
 
 
 def fit_register(texts: Sequence[str], sources: Sequence[str]) -> dict[str, Any]:

@@ -65,6 +65,14 @@ def spelled_words(text: str) -> Iterator[str]:
             yield word
 
 
+def text_stems(text: str) -> tuple[str | None, set[str]]:
+    """The language of a normalised text and the stems in it that count; None and nothing where none is spelled."""
+    language = language_of(Counter(WORD.findall(text.lower())), script_of(text))
+    if language is None or language in UNSPELLED:
+        return None, set()
+    return language, {stem(word, language) for word in spelled_words(text)}
+
+
 def _places(stem_: str, bits: int) -> Iterator[int]:
     """Bit positions of a stem, by double hashing (Kirsch and Mitzenmacher 2006)."""
     digest = blake2b(stem_.encode("utf-8", "replace"), digest_size=16).digest()
@@ -95,10 +103,10 @@ def build_lexicon(
     by_language: dict[str, Counter[str]] = defaultdict(Counter)
     found: Counter[str] = Counter()
     for text in texts:
-        language = language_of(Counter(WORD.findall(text.lower())), script_of(text))
-        if language is not None and language not in UNSPELLED:
+        language, stems = text_stems(text)
+        if language is not None:
             found[language] += 1
-            by_language[language].update({stem(word, language) for word in spelled_words(text)})
+            by_language[language].update(stems)
     languages = sorted(name for name, n in found.items() if n >= min_language_texts)
     if not languages:
         raise ValueError(
@@ -141,8 +149,12 @@ def check_lexicon(lexicon: Any) -> None:
 
 
 def is_known(word: str, language: str, lexicon: Mapping[str, Any]) -> bool:
-    """Whether the dictionary has the stem of a word (one unknown word in a thousand passes)."""
-    return _contains(stem(word, language), lexicon["data"], lexicon["bits"])
+    """Whether the dictionary has the stem of a word (one unknown word in a thousand passes).
+
+    `lexicon["forgotten"]`, a set that only training makes, holds stems that count as unknown; see `fit_features.held_out`.
+    """
+    found = stem(word, language)
+    return found not in lexicon.get("forgotten", ()) and _contains(found, lexicon["data"], lexicon["bits"])
 
 
 @lru_cache(maxsize=50_000)
@@ -155,7 +167,7 @@ def misspelled(word: str, language: str, lexicon: Mapping[str, Any]) -> bool:
     """Whether an unknown word of at least five letters is one slip away from a known one."""
     if len(word) < MIN_SLIP:
         return False
-    stems = {stem(other, language) for other in _slips(word)}
+    stems = {stem(other, language) for other in _slips(word)}.difference(lexicon.get("forgotten", ()))
     return any(_contains.__wrapped__(other, lexicon["data"], lexicon["bits"]) for other in stems)  # too many to cache
 
 

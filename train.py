@@ -39,7 +39,7 @@ from mvh.dataset_builder.folder import tokenizer_sha256
 from mvh.dataset_builder.writing import LABELS
 from mvh.export import export_checkpoint, file_sha256, provenance
 from mvh.fit_bag import add_bags
-from mvh.fit_features import segment_features
+from mvh.fit_features import held_out, segment_features
 from mvh.frozen import FreezeSchedule
 from mvh.masked_training import learn_masked_tokens, masked_begun, masked_history, refuse_masked_epochs
 from mvh.metrics import classification_metrics
@@ -92,7 +92,7 @@ def run(model_args: ModelArguments, data_args: DataArguments, args: MvhTrainingA
     trainer = MvhTrainer(
         model=model,
         args=args,
-        train_dataset=prepare(data["train"], model.config),
+        train_dataset=prepare(data["train"], model.config, learnt=True),
         eval_dataset=prepare(data["choose"], model.config).sort("length"),
         data_collator=Collator(tokenizer.pad_token_id or 0),
         compute_metrics=segment_and_document_metrics(data["choose"].sort("length")),
@@ -184,10 +184,18 @@ def load_segments(
     return segments
 
 
-def prepare(segments: datasets.Dataset, config: Any) -> datasets.Dataset:
-    """The columns the Trainer needs: input_ids, labels, length, and features where the model's config names some."""
+def prepare(segments: datasets.Dataset, config: Any, learnt: bool = False) -> datasets.Dataset:
+    """The columns the Trainer needs: input_ids, labels, length, and features where the model's config names some.
+
+    Args:
+        segments: Of one role.
+        config: The model's.
+        learnt: Whether they are those that the config's `feature_data` was made of.
+    """
     if names := config.feature_names:
-        segments = segments.map(lambda row: {"features": segment_features(row, names, config.feature_data)})
+        texts, documents = (segments["text"], segments["document_id"]) if learnt else ((), ())
+        data_for = held_out(config.feature_data, texts, documents)
+        segments = segments.map(lambda row: {"features": segment_features(row, names, data_for(row["document_id"]))})
     segments = segments.rename_column("label", "labels")
     keep = {"input_ids", "labels", "length", "features"}
     return segments.remove_columns([name for name in segments.column_names if name not in keep])

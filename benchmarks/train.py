@@ -141,7 +141,7 @@ def run(args: argparse.Namespace, variant: str, seed: int, data: tuple[datasets.
     model = build_model(model_args, train, None)
     collator = Collator(load_tokenizer(model_args.backbone).pad_token_id or 0)
     make = stock_trainer if variant == STOCK else our_trainer
-    trainer = make(model, training, prepare(train, model.config), collator)
+    trainer = make(model, training, prepare(train, model.config, learnt=True), collator)
     trainer.remove_callback(PrinterCallback)  # standard output is for the page
     begin = time.perf_counter()
     trainer.train()

@@ -18,7 +18,7 @@ import logging
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from mvh.dataset_builder.sampling import balanced_sample, largest_balanced
 from mvh.experiments.decision_page import table
 from mvh.export import file_sha256, provenance
 from mvh.features_mvh import FEATURES, GROUPS, compute_features
-from mvh.fit_features import fit_feature_data
+from mvh.fit_features import fit_feature_data, held_out
 from mvh.metrics import auroc, tpr_at_fpr
 from mvh.normalization_mvh import NORMALIZER_VERSION
 from mvh.placing import place_report
@@ -62,13 +62,23 @@ def pieces(text: str, size: int = PIECE) -> list[str]:
     return [*parts, text[start:]]
 
 
-def piece_features(rows: Iterable[dict[str, Any]], data: dict[str, Any] | None, name: str) -> tuple[NDArray, NDArray]:
-    """All features of all pieces, shape (pieces, F), and each piece's document number, shape (pieces,)."""
-    values, owners = [], []
-    for number, row in enumerate(tqdm(list(rows), desc=name, mininterval=5)):
-        for part in pieces(row["normalised"]):
-            values.append(compute_features(part, ["all"], data))
-            owners.append(number)
+def piece_features(
+    rows: Sequence[dict[str, Any]], data: dict[str, Any] | None, name: str, learnt: bool = False
+) -> tuple[NDArray, NDArray]:
+    """All features of all pieces, shape (pieces, F), and each piece's document number, shape (pieces,).
+
+    Args:
+        rows: Documents with their text "normalised".
+        data: What `fit_feature_data` made.
+        name: Shown beside the progress.
+        learnt: Whether it was made of these documents.
+    """
+    parts = [part for row in rows for part in pieces(row["normalised"])]
+    owners = [number for number, row in enumerate(rows) for _ in pieces(row["normalised"])]
+    documents = [str(owner) for owner in owners]
+    data_for = held_out(data, *((parts, documents) if learnt else ((), ())))
+    shown = tqdm(zip(parts, documents, strict=True), desc=name, total=len(parts), mininterval=5)
+    values = [compute_features(part, ["all"], data_for(document)) for part, document in shown]
     return np.array(values, dtype=np.float64), np.array(owners)
 
 
@@ -111,7 +121,7 @@ def ablate(train: list[dict[str, Any]], tests: dict[str, list[dict[str, Any]]]) 
     assert data is not None
     logger.info("dictionary and register classifier: %.0f s", time.perf_counter() - begun)
     begun = time.perf_counter()
-    x, owners = piece_features(train, data, "training pieces")
+    x, owners = piece_features(train, data, "training pieces", learnt=True)
     y = np.array([train[owner]["label"] for owner in owners])
     milliseconds = 1000 * (time.perf_counter() - begun) / len(x)
     held = {file: piece_features(rows, data, file) for file, rows in tests.items()}

@@ -15,7 +15,8 @@ from mvh.features_mvh import (
     expand_features,
     reads_document_type,
 )
-from mvh.fit_features import fit_feature_data, fit_register, register_of, segment_features
+from mvh.fit_features import fit_feature_data, fit_register, held_out, register_of, segment_features
+from mvh.lexicon_mvh import is_known, misspelled, spelled_words
 from mvh.style_mvh import NEUTRAL
 from mvh.syllables_mvh import syllables
 
@@ -56,6 +57,36 @@ def data():
     texts = [make_text(index % 2, 60, seed=index) + " " + TEXTS["en"] for index in range(240)]
     sources = ["arxiv" if index % 2 else "yelp" for index in range(240)]
     return fit_feature_data(["all", "document_type"], texts, sources)
+
+
+def test_a_training_text_is_spelled_by_the_others():
+    """Brute force: what the dictionary is to a document is the dictionary that the other documents make."""
+    rare = [chr(97 + n // 26) + chr(97 + n % 26) + "quark" for n in range(60)]
+    texts, documents = [], []
+    for number in range(110):  # two segments each; a rare word stands in one to six of them
+        for part in range(2):
+            texts.append(
+                f"{TEXTS['en']} " + " ".join(word for n, word in enumerate(rare) if (number + n * part) % 60 < n % 4)
+            )
+            documents.append(str(number))
+    data = fit_feature_data(["spelling"], texts)
+    data_for = held_out(data, texts, documents)
+    words = sorted({word for text in texts for word in spelled_words(text)})
+    differs = 0
+    for document in documents[::22]:
+        others = fit_feature_data(
+            ["spelling"], [text for text, own in zip(texts, documents, strict=True) if own != document]
+        )
+        for word in words:
+            without = data_for(document)["lexicon"]
+            assert is_known(word, "en", without) == is_known(word, "en", others["lexicon"]), word
+            if is_known(word, "en", data["lexicon"]) and not is_known(word, "en", without):
+                doubled = word.replace("q", "qq")
+                assert misspelled(doubled, "en", data["lexicon"]) and not misspelled(doubled, "en", without)
+                differs += 1
+    assert differs, "no word is owed to a document, so nothing was tested"
+    assert data_for("none of them")["lexicon"]["forgotten"] == frozenset()
+    assert "forgotten" not in data["lexicon"]
 
 
 def value(text, name, **given):
