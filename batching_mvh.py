@@ -25,6 +25,8 @@ HANDED_ON = (
     "block_starts",
     "block_texts",
     "script",
+    "beside",
+    "unread",
     "language",
     "document_type",
 )

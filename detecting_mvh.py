@@ -207,9 +207,10 @@ class Detecting(ABC):
         readings, settings = readings_of(model_outputs), settings_of(config, self.calibration_id is not None, options)
         calibrations = [member.calibration for member in self.members]
         document = self._combined(readings)
-        result = document_result(readings, document, self.calibration, calibrations, config, settings)
+        doubts, warnings = stale(config, self.members, self.identity(dtype))
+        result = document_result(readings, document, self.calibration, calibrations, config, settings, doubts)
         result["passages"] = self._passages(model_outputs, result["segments"], config.id2label[1], edges)
-        result["warnings"] += stale(config, self.members, self.identity(dtype))
+        result["warnings"] += warnings
         result["model"] = self.about(dtype)
         return result
 

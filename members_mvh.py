@@ -17,7 +17,7 @@ import numpy as np
 from .calibration_mvh import decode_calibration
 from .features_mvh import compute_features, reads_document_type
 from .inputs_mvh import check_text
-from .languages_mvh import script_and_language
+from .languages_mvh import scripts_and_language
 from .normalization_mvh import STEPS
 from .readings_mvh import Reading
 from .references_mvh import Calibration, Document
@@ -126,7 +126,7 @@ def segment_inputs(member: Member, index: int, text: Any, document_type: str | N
     """
     config = member.config
     segments = segments_of(member, text)
-    script, language = script_and_language(text, steps_of(config))
+    (script, *beside), language = scripts_and_language(text, steps_of(config))
     for segment in segments:
         ids = np.array([segment.input_ids], dtype=np.int64)  # (1, T)
         item: dict[str, Any] = {
@@ -141,6 +141,8 @@ def segment_inputs(member: Member, index: int, text: Any, document_type: str | N
             "block_texts": None,
             "script": script,
             "language": language,
+            "beside": beside,
+            "unread": segment.unread,
             "document_type": (document_type or "") if reads_document_type(config.feature_names) else "",
         }
         if config.feature_names:
@@ -172,6 +174,8 @@ def readings_of(outputs: Sequence[dict[str, Any]]) -> list[Reading]:
             core_tokens=np.array([output["core_tokens"] for output in mine]),  # (m,)
             script=mine[0]["script"],
             language=mine[0]["language"],
+            beside=tuple(mine[0]["beside"]),
+            unread=sum(output["unread"] for output in mine) / mine[-1]["end"],
             document_type=mine[0]["document_type"],
         )
         readings.append(Reading(document, np.array([(output["start"], output["end"]) for output in mine])))

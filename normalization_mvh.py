@@ -40,6 +40,7 @@ _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]+|[\ud800-\udfff]"
 )
+_BLANK = re.compile("[\u115f\u1160\u3164\uffa0]")  # fillers of Hangul: they show as a space
 _NON_JOINER_SCRIPTS = re.compile("[\u0600-\u08ff\u0900-\u109f\u1780-\u18af\ufb50-\ufdff\ufe70-\ufefc]")
 _JOINER_SCRIPTS = re.compile("[\u0900-\u0dff\u1000-\u109f]")
 _EMOJI = re.compile("[\u00a9\u00ae\u2190-\u2bff\u3030\u303d\U0001f000-\U0001faff]")
@@ -56,7 +57,7 @@ def _kept_joiner(run: str, before: str, after: str) -> str:
 
 
 def invisible(text: str) -> list[Edit]:
-    """Invisible characters -> nothing, lone surrogates -> U+FFFD.
+    """Invisible characters -> nothing, or a space where they show as one; lone surrogates -> U+FFFD.
 
     Controls (NUL too), soft hyphens, zero-width characters, direction marks, byte order marks, variation selectors
     and tag characters come from copying, or from someone who hides a text from detectors. A single joiner stays where
@@ -67,6 +68,8 @@ def invisible(text: str) -> list[Edit]:
         start, end = match.span()
         if "\ud800" <= text[start] <= "\udfff":
             kept = "\ufffd"
+        elif _BLANK.search(match.group()):
+            kept = " "
         elif start and end < len(text):
             kept = _kept_joiner(match.group(), text[start - 1], text[end])
         else:

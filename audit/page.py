@@ -88,8 +88,9 @@ def verdict(report: dict[str, Any]) -> str:
 
 def _batch_sentences(batch: dict[str, Any], alpha: float) -> list[str]:
     return [
-        f"One by one at alpha {alpha}, about {batch['expected_false_alarms']:.1f} of the {batch['human']} human texts are "
-        f"expected to be flagged; {batch['human_flagged_alone']} were, among {batch['flagged_alone']} flagged texts in all.",
+        f"One by one at alpha {alpha}, about {batch['expected_false_alarms']:.1f} of the {batch['human_held']} human texts "
+        f"whose p-value holds are expected to be flagged; {batch['human_flagged_alone']} were, among "
+        f"{batch['flagged_alone']} flagged texts in all.",
         "",
         f"Judged together (Benjamini-Hochberg across the {batch['texts']} documents) {batch['flagged_together']} stay flagged, "
         f"{batch['human_flagged_together']} of them human.",

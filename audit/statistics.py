@@ -271,8 +271,10 @@ def batch(rows: Sequence[dict[str, Any]], alpha: float) -> dict[str, Any]:
     rows = [row for row in rows if row["error"] is None]
     p_values = [row["p_value"] if row["p_value"] is not None and row["holds"] else 1.0 for row in rows]
     screened = screen(p_values, alpha)
-    humans = sum(row["label"] == HUMAN for row in rows)
-    result: dict[str, Any] = {"texts": len(rows), "human": humans, "expected_false_alarms": humans * alpha}
+    humans = [row for row in rows if row["label"] == HUMAN]
+    held = sum(row["p_value"] is not None and row["holds"] for row in humans)
+    result: dict[str, Any] = {"texts": len(rows), "human": len(humans), "human_held": held}
+    result["expected_false_alarms"] = held * alpha
     for how in ("flagged_alone", "flagged_together"):
         result[how] = len(screened[how])
         result[f"human_{how}"] = sum(rows[index]["label"] == HUMAN for index in screened[how])

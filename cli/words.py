@@ -42,7 +42,7 @@ def held_sentence(names: Sequence[str], p_values: Sequence[float], most: int = 2
     cut = math.ceil(max(p_values) * 1e6) / 1e6  # rounded up, so that all of them lie at or below it
     more = len(names) - most
     shown = ", ".join(map(plain, names[:most])) + (f" and {more:,} more" if more > 0 else "")
-    return f"Those with p at most {cut:g}: {shown}."
+    return f"Those with p at most {cut:g} and no doubt: {shown}."
 
 
 def place(passage: dict[str, Any], extracted: Extracted | None) -> str:

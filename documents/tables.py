@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-COLUMNS = ("label", "p_value", "margin", "passages", "error")
+COLUMNS = ("label", "p_value", "margin", "passages", "doubts", "error")
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,12 @@ def _names(name: str) -> Iterator[str]:
 
 
 def added_columns(result: dict[str, Any]) -> dict[str, Any]:
-    """A detector's result as the values of the added columns."""
+    """A detector's result as the values of the added columns; `doubts` is one text, None where the p-value holds."""
     keys = ("start", "end", "score", "adjusted_p_value")
     return {
         **{key: result[key] for key in ("label", "p_value", "margin")},
         "passages": [{key: passage[key] for key in keys} for passage in result["passages"]],
+        "doubts": " ".join(result.get("doubts", ())) or None,
         "error": result["error"]["message"] if "error" in result else None,
     }
 
@@ -232,7 +233,7 @@ class ParquetTable:
         passage = pa.struct(
             [("start", pa.int64()), ("end", pa.int64()), ("score", number), ("adjusted_p_value", number)]
         )
-        types = (pa.string(), number, number, pa.list_(passage), pa.string())
+        types = (pa.string(), number, number, pa.list_(passage), pa.string(), pa.string())
         self.added = [pa.field(self.names[name], kind) for name, kind in zip(COLUMNS, types, strict=True)]
         self.schema = pa.schema([*schema, *self.added], metadata=schema.metadata)
         self.waiting: list[dict[str, Any]] = []

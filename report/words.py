@@ -220,9 +220,10 @@ def passages_promise(result: dict[str, Any]) -> str:
 def batch_sentences(batch: dict[str, Any], unread: int, words: Terms) -> list[str]:
     """What many verdicts mean together: what `voting_mvh.screen` returned, in sentences; of `unread` no p-value holds."""
     n, alone, held = batch["documents"], len(batch["flagged_alone"]), len(batch["flagged_together"])
-    expected = batch["expected_false_alarms"]
+    expected, sure = batch["expected_false_alarms"], batch["judged"]
+    those = f"all {n:,}" if sure == n else f"the {sure:,} whose p-value holds"
     said = [
-        f"Judged one by one, {alone:,} of {n:,} documents {'is' if alone == 1 else 'are'} flagged. If all {n:,} were "
+        f"Judged one by one, {alone:,} of {n:,} documents {'is' if alone == 1 else 'are'} flagged. If {those} were "
         f"{words.texts}, about {expected:,.{0 if expected >= 10 else 2}f} would be flagged all the same.",
         f"Judged together, {held:,} {'stays' if held == 1 else 'stay'} flagged: of documents flagged in this way, at most "
         f"{in_words(batch['alpha'], 0.005)} are expected to be {words.texts}. Start with them."

@@ -77,16 +77,17 @@ def sentences(report: dict[str, Any]) -> list[str]:
             *said,
             "The detector carries no calibration: no false-alarm rate is known, and nothing can be judged together.",
         ]
-    expected = report["expected_false_alarms"]
+    expected, sure = report["expected_false_alarms"], sum(number for _, number in report["p_values"])
     digits = 0 if expected >= 10 else 2
     level = f"(Benjamini-Hochberg at a false discovery rate of {batch['fdr']})"
     said.append(
         f"p-values of at most alpha = {model['alpha']}: {report['flagged_alone']:,}; about {expected:,.{digits}f} if "
-        "humans had written all."
+        f"humans had written all{'' if sure == report['scored'] else f' {sure:,} whose p-value holds'}."
     )
     if batch["threshold"] is not None:
         said.append(
-            f"Judged together {level} {batch['flagged']:,} stay flagged: those with p at most {batch['threshold']:.4g}. On "
+            f"Judged together {level} {batch['flagged']:,} stay flagged: those with p at most {batch['threshold']:.4g} and "
+            "no doubt. On "
             f"average at most {batch['fdr']:.1%} of them are human."
         )
     elif batch["needed"] is None:

@@ -175,7 +175,7 @@ def statistics(counts: Counts, fdr: float, keep: str | None) -> dict[str, Any]:
         **{"documents": counts.documents, "scored": counts.scored, "failed": counts.failed},
         "labels": dict(sorted(counts.labels.items())),
         "flagged_alone": sum(number for p, number in counts.p_values.items() if p <= (model.get("alpha") or 0)),
-        "expected_false_alarms": counts.scored * (model.get("alpha") or 0),
+        "expected_false_alarms": counts.p_values.total() * (model.get("alpha") or 0),
         "together": {"fdr": fdr, **batch},
         "keep": keep,
         "kept": kept[keep] if keep else None,

@@ -116,15 +116,16 @@ def test_the_documents_that_stay_flagged_are_named(detect, tmp_path):
         (folder / f"{index:02}.txt").write_text(make_text(1, 60, seed=index))
     status, out, _ = detect(folder, "--alpha", 0.3)
     assert status == 0
-    ((cut, named),) = re.findall(r"Those with p at most (\S+): (.*)\n", out)
+    ((cut, named),) = re.findall(r"Those with p at most (\S+) and no doubt: (.*)\n", out)
     (held,) = re.findall(r"Judged together, (\d+) stay", out)
     assert int(held) > 20 and named.count(".txt") == 20 and named.endswith(f" and {int(held) - 20} more.")
     _, out, err = detect(folder, "--alpha", 0.3, "--json")
     assert sum(result["p_value"] <= float(cut) for result in lines(out)) == int(held)
-    assert f"Those with p at most {cut}: {named}" in err
+    assert f"Those with p at most {cut} and no doubt: {named}" in err
     table = write_jsonl(tmp_path / "a.jsonl", [{"text": make_text(label, 60, seed=label)} for label in (0, 1, 1)])
     assert re.search(
-        r"Those with p at most \S+: \S*a\.jsonl row 2, \S*a\.jsonl row 3\.", detect(table, "--alpha", 0.3)[1]
+        r"Those with p at most \S+ and no doubt: \S*a\.jsonl row 2, \S*a\.jsonl row 3\.",
+        detect(table, "--alpha", 0.3)[1],
     )
 
 

@@ -473,9 +473,9 @@ def test_what_may_not_be_read_is_named(tmp_path):
 
 # --- tables ---
 
-RESULT = {"label": "human", "p_value": 0.5, "margin": -1.5, "passages": []}
+RESULT = {"label": "human", "p_value": 0.5, "margin": -1.5, "passages": [], "doubts": []}
 FLAGGED = {
-    "label": "machine", "p_value": None, "margin": 2.0,
+    "label": "machine", "p_value": None, "margin": 2.0, "doubts": ["Too long.", "In verse."],
     "passages": [{"start": 0, "end": 3, "score": 0.9, "adjusted_p_value": 0.01}],
 }  # fmt: skip
 
@@ -496,7 +496,17 @@ def test_csv_comes_back_with_columns(tmp_path, mark, end):
     rows = [["id", "text", "label"], ["1", '"a\nb"', "x"], ["2", '"it said ""no"""', "y"]]
     path.write_text("\ufeff" + end.join(mark.join(row) for row in rows) + end, newline="")
     header, rest = copy_table(path).read_bytes().decode().split(end, 1)
-    assert header.split(mark) == ["id", "text", "label", "mvh_label", "p_value", "margin", "passages", "error"]
+    assert header.split(mark) == [
+        "id",
+        "text",
+        "label",
+        "mvh_label",
+        "p_value",
+        "margin",
+        "passages",
+        "doubts",
+        "error",
+    ]
     assert rest.startswith(mark.join(["1", '"a\nb"', "x", "human", "0.5", "-1.5", ""]))
     assert f'{end}2{mark}"it said ""no"""{mark}y{mark}machine{mark}{mark}2.0' in rest
 
@@ -508,7 +518,8 @@ def test_jsonl_comes_back_with_columns_and_bad_lines_with_their_error(tmp_path):
     assert [row.text for row in rows] == ["ä", None, None, None]
     assert [bool(row.problem) for row in rows] == [False, True, True, True] and "is no JSON" in rows[2].problem
     out = [json.loads(line) for line in copy_table(path).read_text(encoding="utf-8").splitlines()]
-    assert out[0] == {"text": "ä", "n": 1, **RESULT, "error": None} and out[1]["passages"] == FLAGGED["passages"]
+    assert out[0] == {"text": "ä", "n": 1, **RESULT, "doubts": None, "error": None}
+    assert out[1]["passages"] == FLAGGED["passages"] and out[1]["doubts"] == "Too long. In verse."
 
 
 def test_parquet_keeps_its_types(tmp_path):

@@ -107,6 +107,12 @@ def test_adjacent_spans_tile_the_original() -> None:
     assert "".join(text[a:b] for a, b in spans) == text
 
 
+def test_what_shows_as_a_space_is_one():
+    """Words parted by fillers would be one long word, which many tokenizers know nothing of."""
+    for filler in "\u3164\u115f\u1160\uffa0":
+        assert normalize(f"two{filler}words").text == normalize(f"two\u200b{filler}words").text == "two words"
+
+
 def test_positions_follow_the_stated_rules() -> None:
     result = normalize("ab\n\ncd", ["wrapping"])  # a replacement: its inside maps to its start
     assert mapped(result) == [0, 1, 2, 4, 5, 6]
@@ -209,7 +215,21 @@ def test_a_word_of_look_alikes_alone_is_latin_only_where_its_script_is_an_imitat
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "\n", "\x00", "\u200b", "***", "\ud800", "# ", "a\x00b\udfffc", "\u0301" * 99]
+    "text",
+    [
+        "",
+        " ",
+        "\n",
+        "\x00",
+        "\u3164",
+        "a\u115f\u1160b",
+        "\u200b",
+        "***",
+        "\ud800",
+        "# ",
+        "a\x00b\udfffc",
+        "\u0301" * 99,
+    ],
 )
 def test_degenerate_texts(text: str) -> None:
     assert_map(normalize(text))

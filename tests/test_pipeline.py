@@ -243,7 +243,12 @@ def test_stale_calibration_is_said(detector, tmp_path):
     from transformers import AutoTokenizer
 
     changed = MvhDetectPipeline(model=model, tokenizer=AutoTokenizer.from_pretrained(detector))
-    assert any("calibrate again" in warning for warning in changed(MIXED)["warnings"])
+    result = changed(MIXED)
+    assert any("calibrate again" in doubt for doubt in result["doubts"]) and set(result["doubts"]) <= set(
+        result["warnings"]
+    )
+    assert result["label"] == "uncertain" and not changed.screen([result])["flagged_alone"]
+    assert changed(MIXED, vote="majority")["label"] != "uncertain"
 
 
 def test_a_folder_that_is_no_checkpoint(tmp_path):

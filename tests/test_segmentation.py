@@ -114,6 +114,15 @@ MADE = {
 }
 
 
+def test_runs_that_the_tokenizer_does_not_know_are_counted(tokenizer):
+    words = make_text(0, 300, seed=3)
+    assert sum(segment.unread for segment in segment_text(words, tokenizer)) == 0
+    glued = "".join(filter(str.isalpha, words))[:600]  # one word of letters to WordPiece, which knows none so long
+    segments = segment_text(f"{words} {glued} {words}", tokenizer, 64, 16)
+    assert 600 <= sum(segment.unread for segment in segments) <= 602
+    assert sum(segment.unread > 0 for segment in segments) == 1, "the context of the next segment counts it again"
+
+
 @pytest.fixture(scope="module", params=["wordpiece", *MADE])
 def made(request, tokenizer):
     """Tokenizers of every kind, by name."""

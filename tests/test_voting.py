@@ -29,10 +29,11 @@ def calibration():
     return make(tellable_tokens=100)
 
 
-def verdict(calibration, margins, script="latin", tokens=256, **options):
+def verdict(calibration, margins, script="latin", tokens=256, beside=(), unread=0.0, **options):
     given = {"alpha": 0.05, "correction": "bh", "vote": "calibrated", "p_values": "conformal"} | options
     margins = np.array(margins, float)
-    return decide(Document(margins, np.full(len(margins), tokens), script), calibration, **given)
+    document = Document(margins, np.full(len(margins), tokens), script, beside=beside, unread=unread)
+    return decide(document, calibration, **given)
 
 
 def test_votes(calibration):
@@ -96,6 +97,19 @@ def test_a_script_the_calibration_never_saw(calibration, script, words):
     assert result["label"] is None and words in result["warnings"][0] and "latin" in result["warnings"][0]
     assert (result["calibration"]["group"], result["calibration"]["documents"]) == ("other scripts", 0)
     assert result["p_value"] == 1 and not result["rejected"].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"beside": ("cyrillic",)}, "A good part of the text is in cyrillic script"),
+        ({"unread": 0.3}, "30% of the text are runs"),
+    ],
+)
+def test_a_text_that_is_partly_foreign_or_unreadable(calibration, options, words):
+    result = verdict(calibration, [9.0], **options)
+    assert result["label"] is None and words in result["doubts"][0] and result["p_value"] <= 0.05
+    assert verdict(calibration, [9.0], beside=("latin",), unread=0.05)["label"] == 1
 
 
 def test_a_rare_script_is_judged_among_its_like_and_says_so():

@@ -1,7 +1,7 @@
 """What a detector's scores depend on, and whether a calibration was made for just that.
 
 An identity is the normaliser's version, the hash of the weights and the number type. p-values hold for the identity that the
-calibration was made with; at another one the results carry a warning.
+calibration was made with; at another one every verdict has a doubt.
 """
 
 from __future__ import annotations
@@ -44,28 +44,31 @@ def fits(packed: Mapping[str, Any], at_work: Mapping[str, str]) -> bool:
     return all(packed["about"].get(key, value) == value for key, value in at_work.items())
 
 
-def stale(config: Any, members: Sequence[Any], at_work: Mapping[str, str]) -> list[str]:
-    """Warnings where a calibration was doubted, or made with another normaliser, other weights or another dtype.
+def stale(config: Any, members: Sequence[Any], at_work: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Where a calibration is not that of the detector at work, and what was said when it was made.
 
     Args:
         config: The detector's.
         members: Its members, see `members_mvh.Member`.
         at_work: The detector's identity.
+
+    Returns:
+        Doubts: it was made with another normaliser, other weights or another dtype; and warnings: it was doubted.
     """
     pairs = [(config.calibration, at_work)]
     if merges(config):
         pairs = [(member.config.calibration, identity(member.fingerprint, at_work["dtype"])) for member in members]
-    warnings = []
+    doubts, warnings = [], []
     for packed, own in [(packed, own) for packed, own in pairs if packed is not None]:
         about = packed["about"]
         if own["dtype"] == "bfloat16" and keeps_verdicts(packed):
             own = {key: value for key, value in own.items() if key != "dtype"}
         if "doubt" in about:
             warnings.append(f"When the detector was calibrated it was said: {about['doubt']}")
-        warnings += [
+        doubts += [
             f"The calibration was made with {key} {about[key]!r} and the detector has {value!r}: its p-values may be off; "
             "calibrate again."
             for key, value in own.items()
             if about.get(key, value) != value
         ]
-    return list(dict.fromkeys(warnings))
+    return list(dict.fromkeys(doubts)), list(dict.fromkeys(warnings))

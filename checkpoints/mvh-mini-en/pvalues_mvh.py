@@ -52,7 +52,8 @@ def with_confidence(p_values: np.ndarray, documents: int, confidence: float) -> 
 
     A score that r of n calibration documents reach has p = (r + 1) / (n + 1); its tail probability among human
     documents is at most the quantile of Beta(r + 1, n - r) with that confidence (Clopper and Pearson 1934, here over the
-    calibration draw; the pointwise form of Bates et al. 2023, section 4).
+    calibration draw; the pointwise form of Bates et al. 2023, section 4). A low confidence gives a smaller quantile than p,
+    which would be no valid p-value: then p stays.
 
     Args:
         p_values: Conformal document p-values, shape (m,).
@@ -60,7 +61,7 @@ def with_confidence(p_values: np.ndarray, documents: int, confidence: float) -> 
         confidence: 1 - delta, in (0, 1).
 
     Returns:
-        Values in (0, 1], shape (m,), in the same order.
+        Values in (0, 1], none below its p-value, shape (m,), in the same order.
 
     Raises:
         ValueError: If the confidence is outside (0, 1).
@@ -72,7 +73,7 @@ def with_confidence(p_values: np.ndarray, documents: int, confidence: float) -> 
     reached = np.round(np.asarray(p_values, dtype=np.float64) * (documents + 1) - 1)  # (m,)
     # below 1e-9 SciPy returns NaN at last; a higher confidence is the safe side
     bound = betaincinv(reached + 1, np.maximum(documents - reached, 1), max(confidence, 1e-9))
-    return np.where(reached >= documents, 1.0, bound)
+    return np.where(reached >= documents, 1.0, np.maximum(bound, p_values))
 
 
 def false_alarm_interval(documents: int, alpha: float, level: float = 0.9) -> tuple[float, float]:

@@ -137,6 +137,7 @@ def document_result(
     calibrations: Sequence[Calibration | None],
     config: Any,
     settings: Mapping[str, Any],
+    doubts: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The result of one document; its passages are still empty, and what is told of the detector too.
 
@@ -147,8 +148,11 @@ def document_result(
         calibrations: The members'.
         config: The detector's.
         settings: See `settings_of`.
+        doubts: Why the detector's p-values may not hold, whatever the document.
     """
     decision = judge(document, readings, calibration, calibrations, config, settings)
+    if doubts and settings["vote"] == "calibrated":
+        decision["label"] = None
     names = {index: config.id2label[index] for index in (0, 1)}
     segments = segment_results(readings[0].spans, document.margins, decision, names)
     flagged = sum(segment["end"] - segment["start"] for segment in segments if segment["label"] == names[1])
@@ -163,8 +167,8 @@ def document_result(
         **settings,
         "document_type": document.document_type or None,
         "calibration": decision["calibration"],
-        "doubts": decision["doubts"],
-        "warnings": decision["warnings"],
+        "doubts": [*doubts, *decision["doubts"]],
+        "warnings": [*doubts, *decision["warnings"]],
         "members": member_results(readings, calibrations, config),
         "model": {},
     }
@@ -208,9 +212,10 @@ def screen_results(
         raise ValueError(f"The results were made at different levels, {sorted(alphas)}; name one alpha.")
     level = alpha if alpha is not None else alphas.pop() if alphas else default
     read = [index for index, result in enumerate(results) if result.get("error") is None]
-    p_values = [results[index]["p_value"] if judged(results[index]) else 1.0 for index in read]
+    sure = [judged(results[index]) for index in read]
+    p_values = [results[index]["p_value"] if holds else 1.0 for index, holds in zip(read, sure, strict=True)]
     smallest = [result["calibration"]["smallest_p_value"] for result in results if result["calibration"]]
-    report = screen(p_values, level, prevalence, min(smallest, default=None))
+    report = screen(p_values, level, prevalence, min(smallest, default=None), sum(sure))
     adjusted = dict(zip(read, report["adjusted_p_values"], strict=True))
     report["adjusted_p_values"] = [adjusted.get(index) for index in range(len(results))]
     return report | {name: [read[index] for index in report[name]] for name in ("flagged_alone", "flagged_together")}

@@ -20,6 +20,7 @@ from .pvalues_mvh import P_VALUES, conformal_p_values, false_alarm_interval, sof
 from .references_mvh import POOLED, Calibration, Document
 from .statistics_mvh import STATISTICS, document_margin
 
+MOST_UNREAD = 0.05  # share of the characters: a long formula or key in a text is less
 LEAST_OF_A_LANGUAGE = 5  # calibration documents; fewer are strays among those of other languages
 
 
@@ -174,6 +175,16 @@ def doubts_about(document: Document, calibration: Calibration) -> list[str]:
             f"The text {written}, and the calibration saw only {', '.join(sorted(calibration.scripts))}: how often the "
             "detector errs on it is not known."
         )
+    if unseen := [script for script in document.beside if script not in calibration.scripts]:
+        reasons.append(
+            f"A good part of the text is in {' and '.join(unseen)} script, and the calibration saw only "
+            f"{', '.join(sorted(calibration.scripts))}: how often the detector errs on it is not known."
+        )
+    if document.unread > MOST_UNREAD:
+        reasons.append(
+            f"{document.unread:.0%} of the text are runs of characters that the detector does not know and cannot read: the "
+            "verdict would be about the rest."
+        )
     spoken = spoken_languages(calibration)
     if document.language and spoken and document.language not in spoken:
         reasons.append(
@@ -237,6 +248,7 @@ def screen(
     alpha: float = 0.05,
     prevalence: float | None = None,
     smallest: float | None = None,
+    judged: int | None = None,
 ) -> dict[str, Any]:
     """Judge many documents together: Benjamini-Hochberg across their p-values, and the innocent to expect.
 
@@ -247,13 +259,14 @@ def screen(
         prevalence: Share of machine documents the reader believes in, in [0, 1].
         smallest: The smallest p-value the detector can give: with few calibration documents it is so large that many
             documents must reach it before any stays flagged together.
+        judged: How many of the documents could be flagged at all, the others counting as p = 1; all where None.
 
     Returns:
-        "documents", "flagged_alone" and "flagged_together" (indices), "adjusted_p_values", "expected_false_alarms" (of
-        flagging one by one, if all documents were human), and with a prevalence "innocent_share": the share of the
-        documents flagged one by one that would be human, (1 - prevalence) n alpha / flagged, at most 1. With `smallest` also
-        "needed_together": how many documents must reach it before any stays flagged, and a "warning" where that silenced
-        all of them.
+        "documents", "judged", "flagged_alone" and "flagged_together" (indices), "adjusted_p_values",
+        "expected_false_alarms" (of flagging one by one, if all that could be judged were human), and with a prevalence
+        "innocent_share": the share of the documents flagged one by one that would be human, (1 - prevalence) judged alpha /
+        flagged, at most 1. With `smallest` also "needed_together": how many documents must reach it before any stays
+        flagged, and a "warning" where that silenced all of them.
 
     Raises:
         ValueError: If a p-value, alpha or the prevalence is outside its range.
@@ -264,15 +277,17 @@ def screen(
         raise ValueError(f"Document p-values must be a list of numbers in [0, 1], got {values[:5]} ...")
     if prevalence is not None and not 0 <= prevalence <= 1:
         raise ValueError(f"prevalence must lie in [0, 1], got {prevalence!r}.")
+    judged = len(values) if judged is None else judged
     adjusted = benjamini_hochberg(values) if len(values) else values
     alone = np.flatnonzero(values <= alpha)
     report: dict[str, Any] = {
         "documents": len(values),
+        "judged": judged,
         "alpha": alpha,
         "flagged_alone": alone.tolist(),
         "flagged_together": np.flatnonzero(adjusted <= alpha).tolist(),
         "adjusted_p_values": adjusted.tolist(),
-        "expected_false_alarms": len(values) * alpha,
+        "expected_false_alarms": judged * alpha,
     }
     if smallest is not None:
         needed = max(1, int(np.ceil(len(values) * smallest / alpha - 1e-9)))
@@ -283,7 +298,7 @@ def screen(
                 "p-value that the calibration allows; calibrate on more documents."
             )
     if prevalence is not None:
-        innocent = (1 - prevalence) * len(values) * alpha
+        innocent = (1 - prevalence) * judged * alpha
         report |= {"prevalence": prevalence, "innocent_share": min(1.0, innocent / len(alone)) if len(alone) else None}
     return report
 

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from .normalization_mvh import normalize
-from .scripts_mvh import dominant_script
+from .scripts_mvh import scripts_of
 from .wordlists_mvh import LISTS, SCRIPTS, WORD, script_of
 
 NAMES = {
@@ -75,8 +75,8 @@ WORDS = {
 }
 
 
-def script_and_language(text: str, steps: Sequence[str] = FOLDED) -> tuple[str, str]:
-    """What `scripts_mvh.dominant_script` says of a text, and its language as a key of NAMES, once disguises are folded.
+def scripts_and_language(text: str, steps: Sequence[str] = FOLDED) -> tuple[list[str], str]:
+    """What `scripts_mvh.scripts_of` says of a text, and its language as a key of NAMES, once disguises are folded.
 
     The language is "" where too few words are function words of one to tell.
 
@@ -88,12 +88,18 @@ def script_and_language(text: str, steps: Sequence[str] = FOLDED) -> tuple[str, 
         step = (len(text) - BLOCK) // (BLOCKS - 1)
         text = " ".join(text[start : start + BLOCK] for start in range(0, BLOCKS * step, step))
     text = normalize(text, tuple(step for step in FOLDED if step in steps)).text
-    return dominant_script(text), _language(text)
+    return scripts_of(text), _language(text)
+
+
+def script_and_language(text: str, steps: Sequence[str] = FOLDED) -> tuple[str, str]:
+    """The script of most letters of a text, and its language; see `scripts_and_language`."""
+    (script, *_), language = scripts_and_language(text, steps)
+    return script, language
 
 
 def dominant_language(text: str) -> str:
-    """The language of a text, see `script_and_language`."""
-    return script_and_language(text)[1]
+    """The language of a text, see `scripts_and_language`."""
+    return scripts_and_language(text)[1]
 
 
 def _language(text: str) -> str:

@@ -25,9 +25,11 @@ class Document:
     Attributes:
         margins: Logit margins of its m segments, shape (m,).
         core_tokens: Tokens of each core, shape (m,).
-        script: What `scripts_mvh.dominant_script` says.
+        script: The first that `scripts_mvh.scripts_of` names.
         language: What `languages_mvh.dominant_language` says, "" where it cannot tell.
         document_type: Its type where that was told and a feature of the detector read it, else "".
+        beside: Other scripts that many of its letters belong to, see `scripts_mvh.scripts_of`.
+        unread: Share of its characters that the tokenizer does not know, see `segmentation_mvh.Segment`.
     """
 
     margins: np.ndarray
@@ -35,6 +37,8 @@ class Document:
     script: str
     language: str = ""
     document_type: str = ""
+    beside: tuple[str, ...] = ()
+    unread: float = 0.0
 
     @property
     def tokens(self) -> int:

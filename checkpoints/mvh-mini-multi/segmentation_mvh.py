@@ -31,6 +31,7 @@ CUTS = (  # the empty matches are places where tokenizers may be cut, the surest
     re.compile(r"(?=[\u3040-\u30ff\u3400-\u9fff])"),  # before a kana or a Chinese character
 )
 CHARACTERS_PER_TOKEN = 16  # that are counted: to many tokenizers a word of a million letters is one unknown token
+UNREAD_CHARACTERS = 20  # of one unknown token: more than a name that a tokenizer lacks
 BLOCK_TOKENS = 32  # grain of the edges of passages, see passages_mvh.py
 
 
@@ -56,6 +57,8 @@ class Segment:
         block_starts: Characters in the original text at which the core's blocks of BLOCK_TOKENS tokens begin; the first
             is `start`. The last block may be shorter.
         block_offsets: Characters of `text` at which they begin.
+        unread: Characters of the core that the tokenizer does not know and the model does not see: those of unknown tokens
+            of UNREAD_CHARACTERS or more, which stand for whole runs of letters.
     """
 
     input_ids: list[int]
@@ -66,6 +69,7 @@ class Segment:
     core_start: int
     block_starts: list[int]
     block_offsets: list[int]
+    unread: int = 0
 
 
 def token_windows(n_tokens: int, core_tokens: int = 256, context_tokens: int = 50) -> list[Window]:
@@ -172,6 +176,7 @@ def iter_segments(
     if not len(ids):
         raise ValueError(f"The text has {len(text)} characters, but none is left to read after normalisation.")
     prefix, suffix = special_token_ids(tokenizer)
+    unread = _unread(ids, starts, len(normalized.text), tokenizer.unk_token_id)  # (T + 1,)
     windows = token_windows(len(ids), core_tokens, context_tokens)
     start = 0
     for window, following in zip(windows, [*windows[1:], None], strict=True):
@@ -189,8 +194,16 @@ def iter_segments(
             core_start=len(prefix) + window.core_start - window.start,
             block_starts=[start, *map(normalized.to_original, inner)],
             block_offsets=[place - shown for place in (first, *inner)],
+            unread=int(unread[window.end] - unread[window.core_start]),
         )
         start = end
+
+
+def _unread(ids: np.ndarray, starts: np.ndarray, characters: int, unknown: int | None) -> np.ndarray:
+    """How many characters stand unread before each token (T,), and before the end: shape (T + 1,)."""
+    lengths = np.diff(starts, append=characters)  # (T,)
+    lost = np.where((ids == unknown) & (lengths >= UNREAD_CHARACTERS), lengths, 0)
+    return np.concatenate([[0], np.cumsum(lost)])
 
 
 def code_points(text: str, tokens: int) -> np.ndarray:
