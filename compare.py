@@ -49,6 +49,8 @@ def read_data(path: Path, limit: int | None = None) -> list[dict[str, Any]]:
     """
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder {path}.")
+    if limit is not None and limit < 1:
+        raise ValueError(f"Texts are compared on one text or more, and the limit is {limit}.")
     rows: Iterable[dict[str, Any]]
     if path.is_dir() and (path / "manifest.json").is_file():
         rows = documents_of(path)

@@ -17,6 +17,7 @@ from .voting_mvh import VOTES, check_alpha
 
 HEADS = ("layers", "label_token")
 ABSOLUTE_POSITIONS = ("bert", "roberta", "xlm-roberta", "distilbert", "electra", "albert", "mpnet")
+PADDED_POSITIONS = ("roberta", "xlm-roberta", "mpnet")  # of these, whose first position stands after the padding's
 WIDEST = 1 << 16  # of a layer of the head: more would fill the memory before the weights are compared
 AUTO_MAP = {
     "AutoConfig": "configuration_mvh.MvhConfig",
@@ -142,8 +143,10 @@ class MvhConfig(PretrainedConfig):
                 check_bag(name, bag)
         longest = self.core_tokens + self.context_tokens + 2  # with [CLS] and [SEP]
         positions = getattr(self.backbone_config, "max_position_embeddings", None)
-        absolute = getattr(self.backbone_config, "model_type", "") in ABSOLUTE_POSITIONS
-        if absolute and isinstance(positions, int) and longest > positions:
+        kind = getattr(self.backbone_config, "model_type", "")
+        if kind in PADDED_POSITIONS and isinstance(positions, int):
+            positions -= 1 + (getattr(self.backbone_config, "pad_token_id", None) or 0)
+        if kind in ABSOLUTE_POSITIONS and isinstance(positions, int) and longest > positions:
             raise ValueError(f"A segment has up to {longest} tokens and the backbone reads only {positions}.")
         self._check_head()
         if self.pooling not in POOLINGS:

@@ -95,7 +95,7 @@ def make_ensemble(
             if 0 < len(hashes) < len(folders):
                 logger.warning(f"Only {len(hashes)} of {len(folders)} members say which texts served their {use}.")
             if hashes:
-                write_hashes(part, np.concatenate(hashes), use)
+                write_hashes(part, np.concatenate(hashes), use, all_known=len(hashes) == len(folders))
         write_card(part, card_figures(folders, configs, combine))
     return out
 

@@ -1,11 +1,12 @@
 """Recipe file and command line -> the three groups of fields a training is described by.
 
-A recipe is a YAML mapping of these fields; every field can be overridden as `--field value`.
+A recipe is a YAML mapping of these fields; every field can be overridden as `--field value` (a list is emptied in YAML alone).
 """
 
 from __future__ import annotations
 
 import difflib
+import logging
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import NoneType, UnionType
@@ -22,6 +23,8 @@ from mvh.dataset_builder.perturb import PerturbPlan, perturb_plans
 from mvh.features_mvh import expand_features
 from mvh.normalization_mvh import STEPS, normalize
 from mvh.pooling_mvh import POOLINGS
+
+logger = logging.getLogger("mvh.train")
 
 STORE_DTYPES = ("float32", "float16", "bfloat16")
 PLAIN_SCHEDULES = ("linear", "SchedulerType.LINEAR")  # the default of TrainingArguments: nobody asked for another
@@ -175,6 +178,11 @@ class DataArguments:
         if isinstance(self.train_file, str):
             self.train_file = [self.train_file]
         self.augmentation_plans()
+        files: dict[str, Any] = {"train_file": [], "test_file": None, "documents": None, "test_documents": None}
+        if self.dataset and (idle := [name for name, nothing in files.items() if getattr(self, name) != nothing]):
+            logger.warning(f"The dataset {self.dataset} is built already; not read: {', '.join(idle)}.")
+            for name in idle:  # a log must not name them as used
+                setattr(self, name, files[name])
 
     def augmentation_plans(self) -> list[Plan | PerturbPlan]:
         """What to do to the texts before they are cut: rewrites of machine texts, then perturbations of both labels.
@@ -234,6 +242,16 @@ class MvhTrainingArguments(TrainingArguments):
             raise ValueError(
                 f"lr_milestones {self.lr_milestones} count whole epochs and are the schedule; they exclude max_steps "
                 f"({self.max_steps}) and lr_scheduler_type ({self.lr_scheduler_type})."
+            )
+        if self.lr_milestones and self.warmup_steps:
+            raise ValueError(
+                f"lr_milestones {self.lr_milestones} are the whole schedule; they exclude warmup_steps ({self.warmup_steps})."
+            )
+        if self.save_only_model or self.resume_from_checkpoint is not None:
+            raise ValueError(
+                "A killed training goes on by itself, by the same command, from the last checkpoint in output_dir; that needs "
+                f"whole checkpoints: save_only_model is {self.save_only_model} and resume_from_checkpoint "
+                f"{self.resume_from_checkpoint!r}, and neither may be given."
             )
         if self.masked_epochs < 0 or self.masked_learning_rate < 0 or not 0 < self.masked_share < 1:
             raise ValueError(
@@ -297,6 +315,8 @@ def parse_recipe(argv: list[str]) -> tuple[ModelArguments, DataArguments, MvhTra
                 hint = f"; did you mean {near[0]!r}?" if near else "."
                 raise ValueError(f"The recipe {argv[0]} names the field {key!r}, which does not exist{hint}")
             refuse_other_type(argv[0], key, value, types[key])
+            if isinstance(value, list) and (kind := get_args(types[key])[0]) in (int, float):
+                value = [kind(one) for one in value]  # YAML reads 1e-4 as text, and argparse converts no list
             parser.set_defaults(**{key: value})
         argv = argv[1:]
     model_args, data_args, args = parser.parse_args_into_dataclasses(argv)

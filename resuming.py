@@ -64,6 +64,8 @@ HARMLESS = (
 
 
 BUILT = "sha256 of the dataset's manifest"
+FILES = "sha256 of the files"
+PROCESSES = "processes and devices"
 
 
 def keep_recipe(
@@ -79,13 +81,17 @@ def keep_recipe(
     path = Path(args.output_dir) / "recipe.json"
     now = {**asdict(model_args), **asdict(data_args), **json.loads(args.to_json_string())}
     now = {key: value for key, value in now.items() if not key.startswith(HARMLESS)}
+    named = [] if data_args.dataset else [*data_args.train_file, *filter(None, [data_args.test_file])]
+    now[FILES] = [file_sha256(Path(file)) for file in named]  # the same path may hold other texts
+    now[PROCESSES] = args.world_size * max(1, args.n_gpu)  # they share the batches of an epoch, and so make its steps
     if data_args.dataset and (manifest := Path(data_args.dataset) / "manifest.json").is_file():
         now[BUILT] = file_sha256(manifest)  # the same folder may have been built again, of other texts
     if resumed and path.exists():
         plain = type(args)(output_dir=args.output_dir)
         defaults = json.loads(plain.to_json_string())  # as transformers leaves them, not as the fields declare them
         defaults |= {field.name: _default(field) for kind in (model_args, data_args) for field in fields(kind)}
-        begun = defaults | {BUILT: now.get(BUILT)} | json.loads(path.read_text(encoding="utf-8"))
+        unknown = {key: now.get(key) for key in (BUILT, FILES, PROCESSES)}  # to runs that were begun by older code
+        begun = defaults | unknown | json.loads(path.read_text(encoding="utf-8"))
         changed = [key for key in now if begun.get(key) != now[key]]
         if changed:
             key = changed[0]

@@ -15,6 +15,7 @@ import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from datasets import load_dataset
@@ -53,13 +54,17 @@ def write_seen(folder: Path, texts: Iterable[str], use: str = "training") -> Pat
     return write_hashes(folder, text_hashes(texts), use)
 
 
-def write_hashes(folder: Path, hashes: np.ndarray, use: str = "training") -> Path:
-    """As `write_seen`, from hashes; the file is whole or absent, and equal for equal texts in any order."""
+def write_hashes(folder: Path, hashes: np.ndarray, use: str = "training", all_known: bool = True) -> Path:
+    """As `write_seen`, from hashes; the file is whole or absent, and equal for equal texts in any order.
+
+    Where not `all_known`, of an ensemble with a member that does not say, the file tells that there may be others.
+    """
     file = _file(folder, use)
     if not len(hashes):
         raise ValueError(f"{file.name} of {folder.name} would hold no text.")
     with whole_file(file) as whole:
-        np.savez(whole, hashes=np.unique(np.asarray(hashes, dtype=np.uint64)))
+        arrays: dict[str, Any] = {"hashes": np.unique(np.asarray(hashes, dtype=np.uint64))}
+        np.savez(whole, **arrays if all_known else arrays | {"others": np.array(True)})
     return file
 
 
@@ -82,6 +87,15 @@ def read_seen(folder: Path, use: str = "training") -> np.ndarray | None:
     return hashes
 
 
+def tells_of_others(folder: Path, use: str) -> bool:
+    """Whether a checkpoint's file says that it does not hold all texts; False where there is none."""
+    file = _file(folder, use)
+    if not file.is_file():
+        return False
+    with np.load(file, allow_pickle=False) as arrays:
+        return "others" in arrays
+
+
 def seen_before(texts: Sequence[str], hashes: np.ndarray) -> list[int]:
     """Indices of the texts that are among the hashes."""
     return np.flatnonzero(np.isin(text_hashes(texts), hashes)).tolist()
@@ -97,7 +111,7 @@ def refuse_seen(folder: Path, texts: Sequence[str], purpose: str, uses: Sequence
         uses: What they must not have served.
 
     Returns:
-        A sentence for each use that the folder tells nothing of.
+        A sentence for each use that the folder tells nothing of, or not all.
     """
     unknown = []
     mine = text_hashes(texts)
@@ -108,10 +122,16 @@ def refuse_seen(folder: Path, texts: Sequence[str], purpose: str, uses: Sequence
                 f"The checkpoint carries no {use}_texts.npz: whether {purpose[0].lower() + purpose[1:]} served its {use} "
                 "could not be checked."
             )
-        elif len(found := np.flatnonzero(np.isin(mine, known))):
+            continue
+        if len(found := np.flatnonzero(np.isin(mine, known))):
             raise ValueError(
                 f"{purpose}: {len(found)} of {len(texts)} served the {use} of this checkpoint, the first is number "
                 f"{found[0] + 1} ({' '.join(texts[found[0]].split())[:50]!r}); take them out."
+            )
+        if tells_of_others(folder, use):
+            unknown.append(
+                f"A member of the ensemble does not say which texts served its {use}: whether "
+                f"{purpose[0].lower() + purpose[1:]} did could not be checked."
             )
     return unknown
 

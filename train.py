@@ -83,6 +83,10 @@ def run(model_args: ModelArguments, data_args: DataArguments, args: MvhTrainingA
     tokens = label_tokens(model_args, tokenizer)
     refuse_masked_epochs(model_args, tokenizer, args)
     data = load_segments(data_args, model_args, args, tokenizer)
+    if model_args.bags() and len(labels := set(data["choose"]["label"])) < 2:
+        raise ValueError(
+            f"The shares of the bags are fitted on role 'choose', and its documents have only label {labels}."
+        )
 
     def teach(encoder: PreTrainedModel) -> None:
         learn_masked_tokens(encoder, data["train"], tokenizer, args, masked)
@@ -172,7 +176,10 @@ def load_segments(
         built["test_documents"] = manifest["documents_wanted"]["test_file"]
     for name, value in wanted.items():
         if built[name] != value:
-            raise ValueError(f"The dataset {folder} was built with {name} {built[name]}, the recipe wants {value}.")
+            remove = "" if data_args.dataset else f" Name another output_dir, or remove all of {args.output_dir}."
+            raise ValueError(
+                f"The dataset {folder} was built with {name} {built[name]}, the recipe wants {value}.{remove}"
+            )
     try:
         segments = datasets.load_dataset(str(folder), "segments")
     except DatasetGenerationError as error:

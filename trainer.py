@@ -85,7 +85,8 @@ class SteadyTrainer(Trainer):
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
         lengths = self.train_dataset["length"]  # the copy given here has lost its unused columns
-        return LengthBatches(lengths, self.args.train_batch_size, self.args.seed)
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return LengthBatches(lengths, self.args.train_batch_size, seed)
 
 
 class MvhTrainer(SteadyTrainer):

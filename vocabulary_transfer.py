@@ -21,9 +21,10 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoConfig, AutoModelForTextEncoding, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from mvh.baselines.reference import read_rows, training_rows
+from mvh.modeling_mvh import backbone_class
 from mvh.placing import refuse_existing, unfinished_folder
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ SPECIAL = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
+VOCABULARY = 18_000
 CONTINUED = "##"  # before a piece that does not begin a word
 
 
@@ -120,17 +122,23 @@ def transfer(
         seed: Of the vectors of pieces that the donor knows nothing of.
 
     Raises:
-        ValueError: If the donor has fewer layers.
+        ValueError: If the donor has fewer layers, or is to get new word pieces and does not number its own as BERT does.
         FileExistsError: If `out` is there.
     """
     config = AutoConfig.from_pretrained(donor)
     if layers is not None and not 1 <= layers <= config.num_hidden_layers:
         raise ValueError(f"{layers} layers were asked for, and {Path(donor).name} has 1 to {config.num_hidden_layers}.")
     with unfinished_folder(out, refuse_existing) as folder:
-        model: PreTrainedModel = AutoModelForTextEncoding.from_pretrained(
+        model: PreTrainedModel = backbone_class(config, "layers").from_pretrained(
             donor, num_hidden_layers=layers or config.num_hidden_layers
         )
         tokenizer = AutoTokenizer.from_pretrained(donor)
+        pieces = getattr(tokenizer.backend_tokenizer, "model", None)
+        if vocabulary is not None and (not isinstance(pieces, models.WordPiece) or tokenizer.pad_token_id != 0):
+            raise ValueError(
+                f"New word pieces are made as BERT's are, padding number 0, and {Path(donor).name} has "
+                f"{type(pieces).__name__} pieces with padding {tokenizer.pad_token_id}."
+            )
         own = len(tokenizer)
         if vocabulary is not None:
             known, tokenizer = tokenizer, word_pieces(texts, vocabulary, config.max_position_embeddings)
@@ -158,7 +166,7 @@ def parser() -> argparse.ArgumentParser:
         nargs="+",
         help="SemEval JSONL the detector will learn from; without it no new word pieces",
     )
-    parser.add_argument("--vocabulary", type=int, default=18_000, help="most word pieces (default: %(default)s)")
+    parser.add_argument("--vocabulary", type=int, help=f"most word pieces (default: {VOCABULARY:,})")
     parser.add_argument("--layers", type=int, help="of the encoder to keep, from the first (default: all)")
     parser.add_argument(
         "--seed", type=int, default=0, help="of the roles, as train.py's --data_seed_roles; and of new pieces"
@@ -171,11 +179,16 @@ def main(arguments: Sequence[str] | None = None) -> Path:
     """Command line: see the module's docstring. Returns the folder."""
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    rows = [row for path in options.texts or [] for row in training_rows(read_rows(path), [], options.seed)]
-    texts = [row["normalised"] for row in rows]
-    vocabulary = options.vocabulary if options.texts else None
+    if options.vocabulary is not None and not options.texts:
+        raise ValueError(f"--vocabulary {options.vocabulary} word pieces are made of --texts, and none are given.")
+    rows = [row for path in options.texts or [] for row in read_rows(path)]  # roles are dealt to all files together
+    texts = [row["normalised"] for row in training_rows(rows, [], options.seed)]
+    vocabulary = (options.vocabulary or VOCABULARY) if options.texts else None
     return transfer(options.donor, texts, options.out, vocabulary, options.layers, options.seed)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

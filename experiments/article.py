@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,13 @@ from mvh.dataset_builder.semeval import read_semeval
 from mvh.detector import load_detector
 from mvh.ensemble import make_ensemble
 from mvh.experiments.article_decisions import flag_figures, judged, ranking
+from mvh.experiments.kept_runs import identity
 from mvh.experiments.scored import scored_rows
 from mvh.experiments.small_backbone import VOCABULARY, small_backbone
 from mvh.export import file_sha256
 from mvh.merging_mvh import MERGERS
 from mvh.normalization_mvh import normalize
+from mvh.placing import whole_file
 from mvh.recipe import parse_recipe
 from mvh.seen import refuse_seen
 from mvh.vocabulary_transfer import transfer
@@ -149,8 +151,11 @@ def backbone_of(training: Training, job: Job) -> str:
     if isinstance(made, str):
         return job.weights or made
     folder = job.work / f"backbone-{'-'.join(training.data)}-{job.backbone}-{job.seed}"
-    if not folder.exists():
-        texts = [row["text"] for name in training.data for row in training_role(job.files[name][0], job.seed)]
+    if folder.exists():
+        same_weights(job, folder)
+    else:
+        remember_weights(job, folder)
+        texts = [row["text"] for row in training_role([job.files[name][0] for name in training.data], job.seed)]
         drawn = np.random.default_rng(job.seed).permutation(len(texts))[: 4000 if not job.quick else 50]
         sample = [texts[index] for index in drawn]
         if donor := DONORS.get(job.backbone):
@@ -170,9 +175,9 @@ def weights_for(backbone: str, job: Job) -> str | None:
     return job.weights if job.backbone in (backbone, DONORS.get(backbone)) else None
 
 
-def training_role(path: Path, seed: int) -> list[dict[str, Any]]:
-    """The rows of role "train", as a build of this file alone deals it: calibration texts must stay unseen."""
-    rows = read_file(path)
+def training_role(paths: Sequence[Path], seed: int) -> list[dict[str, Any]]:
+    """The rows of role "train", as a build of these files deals it: calibration texts must stay unseen."""
+    rows = [row for path in paths for row in read_file(path)]
     groups = merge_pairs((row["pair"], fingerprint(normalize(row["text"]).text)) for row in rows)
     roles = assign_roles(groups.values(), seed)
     return [row for row in rows if roles[groups[row["pair"]]] == "train"]
@@ -182,6 +187,10 @@ def trained(training: Training, job: Job) -> Path:
     """The checkpoint of a training, made now unless it is there; another training in its folder is refused."""
     options = recipe_options(training, job, backbone_of(training, job))
     folder = run_folder(training, job)
+    if folder.exists():
+        same_weights(job, folder)
+    else:
+        remember_weights(job, folder)
     if (folder / "model" / "config.json").exists():  # exported whole or not at all
         train.keep_recipe(*parse_recipe(options), resumed=True)
         _same_files(training, job, folder)
@@ -190,6 +199,28 @@ def trained(training: Training, job: Job) -> Path:
     for left in [*folder.glob("checkpoint-*"), *folder.glob("masked")]:  # hundreds of MB that nothing needs any more
         shutil.rmtree(left)
     return folder / "model"
+
+
+def remember_weights(job: Job, folder: Path) -> None:
+    """Write beside a folder from which weights it is made: the same path may hold others another day."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(_weights_file(folder), "utf-8") as file:
+        file.write(_weights(job))
+
+
+def same_weights(job: Job, folder: Path) -> None:
+    """Raise a ValueError where a folder was made from other weights; one that does not say is taken as it is."""
+    file = _weights_file(folder)
+    if file.exists() and file.read_text(encoding="utf-8") != _weights(job):
+        raise ValueError(f"{folder.name} was made from other weights than those in {job.weights}; remove it.")
+
+
+def _weights_file(folder: Path) -> Path:
+    return folder.with_name(folder.name + ".weights")
+
+
+def _weights(job: Job) -> str:
+    return identity(job.weights) if job.weights else ""
 
 
 def _same_files(training: Training, job: Job, folder: Path) -> None:
@@ -207,11 +238,18 @@ def test_rows(job: Job, test: str) -> list[dict[str, Any]]:
     return [dict(row) for row in balanced_sample(rows, min(most, largest_balanced(rows)), seed=0)]
 
 
+def new_rows(job: Job, test: str, folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """The test documents; a ValueError where one of them served the training of one of these checkpoints."""
+    rows = test_rows(job, test)
+    for folder in folders:
+        refuse_seen(folder, [document["text"] for document in rows], "The test documents", ("training",))
+    return rows
+
+
 def run_encoder(row: Row, job: Job) -> dict[str, Any]:
     """Train, score the test documents, decide."""
     folder = trained(row.training, job)
-    rows = test_rows(job, row.test)
-    refuse_seen(folder, [document["text"] for document in rows], "The test documents", ("training",))
+    rows = new_rows(job, row.test, [folder])
     if "calibrated" in job.decisions or any(name.startswith("conformal") for name in job.decisions):
         folder = calibrated(folder)
     cache, kept = f"{row.test}-{file_sha256(job.files[row.test][1])[:12]}", run_folder(row.training, job) / "scored"
@@ -247,10 +285,10 @@ def calibrated(folder: Path, data: Path | None = None) -> Path:
 
 def run_char_ngram(row: Row, job: Job) -> dict[str, Any]:
     """The character n-gram baseline on the very texts the encoder was trained on."""
-    trained(row.training, job)  # its data folder holds the sample
+    folder = trained(row.training, job)  # the data beside it hold the sample
     sample = load_dataset(str(run_folder(row.training, job) / "data"), "documents", split="train")
     fitted = fit_char_ngram([normalize(text).text for text in sample["text"]], sample["label"])
-    rows = test_rows(job, row.test)
+    rows = new_rows(job, row.test, [folder])
     margins = fitted([normalize(document["text"]).text for document in rows])
     labels = [document["label"] for document in rows]
     return {**ranking(labels, margins), "decisions": {"argmax": flag_figures(labels, np.asarray(margins) >= 0)}}
@@ -267,7 +305,7 @@ def run_ensemble(row: Row, job: Job) -> dict[str, Any]:
     model = make_ensemble(folders, joined / "model", combine)
     if combine not in MERGERS:  # averaged scores are calibrated as a whole, on the roles of the first member
         model = calibrated(model, folders[0].parent / "data")
-    rows = test_rows(job, row.test)
+    rows = new_rows(job, row.test, folders)
     results = load_detector(str(model))([document["text"] for document in rows])
     labels = [document["label"] for document in rows]
     margins = [result["margin"] for result in results]

@@ -192,6 +192,9 @@ def test_a_backbone_of_own_word_pieces_may_stand_on_layers_of_another(files, tmp
     assert (config.num_hidden_layers, config.hidden_size) == (1, 16)
     assert config.vocab_size > AutoConfig.from_pretrained(donor).vocab_size
     assert article.backbone_of(Training(("english",), 1000), job) == made
+    small_backbone(["Other words of it."] * 3, tmp_path / "donor", 1, 60, hidden_size=16)
+    with pytest.raises(ValueError, match="made from other weights"):
+        article.backbone_of(Training(("english",), 1000), job)
 
 
 def test_a_mean_over_seeds_has_its_spread_and_an_unrun_row_its_command():

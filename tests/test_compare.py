@@ -142,6 +142,12 @@ def test_two_revisions_of_one_name_on_the_hub(detector, tmp_path, monkeypatch):
     assert (first["name"], first["revision"]) == ("toy", old) and (second["name"], second["revision"]) == ("newer", new)
 
 
+def test_no_text_at_all_is_a_sentence(tmp_path):
+    data = write_jsonl(tmp_path / "data.jsonl", make_rows(2))
+    with pytest.raises(ValueError, match="the limit is 0"):
+        read_data(data, 0)
+
+
 def test_a_folder_with_an_at_sign_is_a_folder(detector, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(detector, tmp_path / "my" / "toy@home")

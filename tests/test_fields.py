@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import strategies as st
+from transformers import AutoConfig
 
 from mvh import ensemble
 from mvh.configuration_mvh import MvhConfig
@@ -137,3 +138,12 @@ def test_any_json_in_any_field_is_a_config_or_a_sentence(examples, kind, request
         again = type(made).from_dict(json.loads(json.dumps(made.to_dict())))
         assert repr(again.to_dict()) == repr(made.to_dict())  # NaN, where nobody reads it, equals itself in words only
         assert made.num_labels == 2 and 0 < made.alpha < 1
+
+
+@pytest.mark.parametrize("kind", ["roberta", "xlm-roberta", "mpnet"])
+def test_positions_that_padding_takes_are_not_counted(kind):
+    """The first token of such an encoder has the position after the padding's: two of them are never read."""
+    backbone = AutoConfig.for_model(kind, max_position_embeddings=66, pad_token_id=1).to_dict()
+    MvhConfig(backbone_config=backbone, core_tokens=54, context_tokens=8)
+    with pytest.raises(ValueError, match="up to 65 tokens and the backbone reads only 64"):
+        MvhConfig(backbone_config=backbone, core_tokens=55, context_tokens=8)

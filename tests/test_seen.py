@@ -66,6 +66,18 @@ def test_a_damaged_file_is_said(tmp_path, damage):
         seen.read_seen(tmp_path)
 
 
+def test_an_ensemble_with_a_member_that_does_not_say_is_not_taken_for_one_that_says_all(tmp_path):
+    whole, part = tmp_path / "whole", tmp_path / "part"
+    for folder, known in ((whole, True), (part, False)):
+        folder.mkdir()
+        seen.write_hashes(folder, seen.text_hashes(["one text", "another"]), all_known=known)
+    assert seen.refuse_seen(whole, ["a third"], "The texts", ("training",)) == []
+    (said,) = seen.refuse_seen(part, ["a third"], "The texts", ("training",))
+    assert "member of the ensemble does not say" in said and "could not be checked" in said
+    with pytest.raises(ValueError, match="1 of 1 served the training"):
+        seen.refuse_seen(part, ["one text"], "The texts", ("training",))
+
+
 def test_command_line_takes_what_was_trained_on_and_chosen_by(tmp_path, tokenizer):
     rows = make_rows(120)
     train = write_jsonl(tmp_path / "train.jsonl", rows)

@@ -177,6 +177,49 @@ def test_a_training_does_not_go_on_with_a_dataset_that_was_built_again(recipe, t
         keep_recipe(*parsed, resumed=True)
 
 
+def test_a_training_does_not_go_on_with_other_texts_or_another_number_of_processes(recipe, tmp_path):
+    file = write_jsonl(tmp_path / "train.jsonl", make_rows(4))
+    parsed = recipe_room.parse_recipe([str(recipe), "--train_file", str(file), "--output_dir", str(tmp_path)])
+    keep_recipe(*parsed, resumed=False)
+    keep_recipe(*parsed, resumed=True)
+    begun = (tmp_path / "recipe.json").read_text()
+    (tmp_path / "recipe.json").write_text(begun.replace('"processes and devices": 1', '"processes and devices": 2'))
+    with pytest.raises(ValueError, match="begun with processes and devices 2, and now it is 1"):
+        keep_recipe(*parsed, resumed=True)
+    (tmp_path / "recipe.json").write_text(begun)
+    write_jsonl(file, make_rows(5))
+    with pytest.raises(ValueError, match="begun with sha256 of the files"):
+        keep_recipe(*parsed, resumed=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--warmup_steps", "0.1"], "exclude warmup_steps"),
+        (["--save_only_model", "True"], "goes on by itself"),
+        (["--resume_from_checkpoint", "nowhere"], "goes on by itself"),
+    ],
+)
+def test_options_that_would_do_nothing_or_harm_are_refused(recipe, options, message):
+    with pytest.raises(ValueError, match=message):
+        recipe_room.parse_recipe([str(recipe), *options])
+
+
+def test_numbers_in_lists_may_be_written_as_text(recipe, tmp_path):
+    path = tmp_path / "recipe.yaml"
+    fields = yaml.safe_load(recipe.read_text()) | {"frozen_epochs": ["1", 2], "lr_milestones": ["1e0"]}
+    path.write_text(yaml.safe_dump(fields))
+    _, _, args = recipe_room.parse_recipe([str(path)])
+    assert args.frozen_epochs == [1, 2] and args.lr_milestones == [1.0]
+
+
+def test_files_beside_a_built_dataset_are_said_not_to_be_read(recipe, tmp_path, caplog):
+    with caplog.at_level("WARNING"):
+        _, data_args, _ = recipe_room.parse_recipe([str(recipe), "--dataset", str(tmp_path), "--documents", "20"])
+    assert "not read: train_file, documents" in caplog.text
+    assert data_args.train_file == [] and data_args.documents is None, "the log would name them as used"
+
+
 def test_a_dataset_of_another_making_is_refused(finished, recipe, tmp_path):
     data = ["--dataset", str(finished / "data"), "--output_dir", str(tmp_path)]
     with pytest.raises(ValueError, match="built with segmentation.*32.*the recipe wants.*64"):

@@ -4,14 +4,16 @@ import json
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from datasets import load_dataset
+from transformers import AutoConfig, AutoModel, AutoTokenizer, MPNetConfig, MPNetModel
 
 from mvh import train, vocabulary_transfer
+from mvh.dataset_builder.build import build_dataset
 from mvh.experiments.small_backbone import small_backbone
 from mvh.normalization_mvh import normalize
 from mvh.vocabulary_transfer import transfer, transferred, word_pieces
 
-from .conftest import make_text
+from .conftest import make_text, write_jsonl
 
 WORDS = ["Das Wasser im Fluss ist kalt, sagte der Fischer.", "Вода в реке холодная, сказал рыбак.", "川の水は冷たい。"]
 
@@ -84,6 +86,39 @@ def test_without_texts_the_word_pieces_stay(donor, tmp_path):
     with torch.inference_mode():
         whole = AutoModel.from_pretrained(donor).eval()(**ids, output_hidden_states=True).hidden_states[2]
         assert torch.equal(AutoModel.from_pretrained(folder).eval()(**ids).last_hidden_state, whole)
+
+
+def test_a_donor_that_numbers_its_pieces_otherwise_keeps_them(donor, tmp_path):
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    other = tmp_path / "mpnet"
+    MPNetModel(MPNetConfig(vocab_size=300, **sizes)).save_pretrained(other)
+    tokenizer = AutoTokenizer.from_pretrained(donor)
+    tokenizer.pad_token = "[MASK]"  # of number 4, as MPNet's is of number 1
+    tokenizer.save_pretrained(other)
+    with pytest.raises(ValueError, match="padding number 0, and mpnet has WordPiece pieces with padding 4"):
+        transfer(str(other), WORDS, tmp_path / "new", 120, None, 0)
+    assert AutoConfig.from_pretrained(transfer(str(other), [], tmp_path / "short", None, 1, 0)).num_hidden_layers == 1
+    with pytest.raises(ValueError, match="--vocabulary 40 word pieces are made of --texts"):
+        vocabulary_transfer.main([str(donor), "--vocabulary", "40", "--out", str(tmp_path / "none")])
+
+
+def test_roles_are_dealt_to_all_files_together(donor, tmp_path, monkeypatch):
+    """A text in two files under two pairs must not be read from one of them where the other's copy is held out."""
+    texts = [make_text(n % 2, 60, seed=n) for n in range(60)]
+    files = []
+    for file in range(2):
+        rows = [
+            {"id": n, "label": n % 2, "text": text, "model": "m", "source": "reddit", "pair": f"{file}-{n}"}
+            for n, text in enumerate(texts)
+        ]
+        files.append(write_jsonl(tmp_path / f"{file}.jsonl", rows))
+    read = []
+    monkeypatch.setattr(vocabulary_transfer, "transfer", lambda donor, texts, *rest: read.append(texts))
+    vocabulary_transfer.main([str(donor), "--texts", *map(str, files), "--out", str(tmp_path / "out")])
+    tokenizer = AutoTokenizer.from_pretrained(donor)
+    built = build_dataset(files, tokenizer, tmp_path / "data", progress=False)
+    learnt = {normalize(row["text"]).text for row in load_dataset(str(built), "documents", split="train")}
+    assert set(read[0]) == learnt
 
 
 def test_the_same_text_reads_alike_in_every_case_and_keeps_its_accents():
