@@ -37,6 +37,7 @@ from mvh.dataset_builder.writing import LABELS
 from mvh.export import provenance, refuse_foreign
 from mvh.features_mvh import REGISTERS
 from mvh.identity_mvh import identity, merges
+from mvh.languages_mvh import LEAST_WORDS
 from mvh.normalization_mvh import normalize
 from mvh.opening import local_folder, open_folder
 from mvh.pipeline_mvh import TASK
@@ -46,7 +47,7 @@ from mvh.references_mvh import Calibration, Document
 from mvh.seen import refuse_seen, write_seen
 from mvh.statistics_mvh import document_margin
 from mvh.usage import documented
-from mvh.voting_mvh import document_p_value
+from mvh.voting_mvh import LEAST_OF_A_LANGUAGE, document_p_value, spoken_languages
 
 logger = logging.getLogger("mvh.calibrate")
 
@@ -112,6 +113,11 @@ def calibrate(
         owner = config if index is None else config["members"][index]
         at_work = detect.identity() if index is None else identity(detect.members[index].fingerprint, "float32")
         owner["calibration"] = pack(segments, documents, short, said | at_work, older, alpha, statistic)
+        if not spoken_languages(decode_calibration(owner["calibration"])):
+            logger.warning(
+                f"Of fewer than {LEAST_OF_A_LANGUAGE} of these texts in any language the language could be told (that takes "
+                f"{LEAST_WORDS} words): texts in another one will be judged as if they were of the same kind."
+            )
     with unfinished_folder(out, refuse_foreign) as folder:
         shutil.copytree(checkpoint, folder, dirs_exist_ok=True)
         # the code that made the scores, whatever the checkpoint came with

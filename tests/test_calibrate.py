@@ -56,6 +56,17 @@ def test_command_line_with_own_texts(detector, tmp_path):
     assert not list(tmp_path.glob("*.part"))
 
 
+def test_where_the_texts_are_too_short_to_tell_their_language_it_is_said(detector, tmp_path, caplog):
+    for name, words, said in (("short", 12, True), ("long", 80, False)):
+        texts = [
+            make_text(0, words, seed=i) + " and that is it for the two of us, as it was" * (words > 12)
+            for i in range(60)
+        ]
+        caplog.clear()
+        calibrate.calibrate(detector, texts[:30], texts[30:], tmp_path / name, "posts")
+        assert ("the language could be told" in caplog.text) == said
+
+
 def test_halves_share_no_text_and_ignore_the_order():
     texts = [str(i) for i in range(101)]
     a, b = calibrate.split_in_two(texts, 0)
