@@ -315,7 +315,7 @@ def parse_recipe(argv: list[str]) -> tuple[ModelArguments, DataArguments, MvhTra
                 hint = f"; did you mean {near[0]!r}?" if near else "."
                 raise ValueError(f"The recipe {argv[0]} names the field {key!r}, which does not exist{hint}")
             refuse_other_type(argv[0], key, value, types[key])
-            if isinstance(value, list) and (kind := get_args(types[key])[0]) in (int, float):
+            if isinstance(value, list) and (kind := next(iter(get_args(types[key])), None)) in (int, float):
                 value = [kind(one) for one in value]  # YAML reads 1e-4 as text, and argparse converts no list
             parser.set_defaults(**{key: value})
         argv = argv[1:]
