@@ -65,6 +65,8 @@ class LightTokenizer:
 
         self.pad_token_id = pad_token_id
         self.backend_tokenizer = Tokenizer.from_file(str(file))
+        unknown = getattr(self.backend_tokenizer.model, "unk_token", None)
+        self.unk_token_id = None if unknown is None else self.backend_tokenizer.token_to_id(unknown)
         self.backend_tokenizer.no_truncation()
         self.backend_tokenizer.no_padding()
         self.backend_tokenizer.encode_special_tokens = True  # "[SEP]" written in a text is text

@@ -82,7 +82,9 @@ def keep_recipe(
     now = {**asdict(model_args), **asdict(data_args), **json.loads(args.to_json_string())}
     now = {key: value for key, value in now.items() if not key.startswith(HARMLESS)}
     named = [] if data_args.dataset else [*data_args.train_file, *filter(None, [data_args.test_file])]
-    now[FILES] = [file_sha256(Path(file)) for file in named]  # the same path may hold other texts
+    now[FILES] = [
+        file_sha256(Path(file)) for file in named if Path(file).is_file()
+    ]  # the same path may hold other texts
     now[PROCESSES] = args.world_size * max(1, args.n_gpu)  # they share the batches of an epoch, and so make its steps
     if data_args.dataset and (manifest := Path(data_args.dataset) / "manifest.json").is_file():
         now[BUILT] = file_sha256(manifest)  # the same folder may have been built again, of other texts

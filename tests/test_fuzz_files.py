@@ -102,7 +102,7 @@ def test_ones_own_texts_are_read_or_refused_with_a_sentence(examples, tmp_path):
 
 # --- tables: what `mvh detect` writes beside the rows ---
 
-ADDED = {"label": "human", "p_value": 0.5, "margin": -1.0, "passages": [], "error": None}
+ADDED = {"label": "human", "p_value": 0.5, "margin": -1.0, "passages": [], "doubts": None, "error": None}
 
 
 def judged(path, column="text"):

@@ -1,7 +1,7 @@
 """What a detector's scores depend on, and whether a calibration was made for just that.
 
 An identity is the normaliser's version, the hash of the weights and the number type. p-values hold for the identity that the
-calibration was made with; at another one every verdict has a doubt.
+calibration was made with: with other weights or another normaliser every verdict has a doubt, in another number type a warning.
 """
 
 from __future__ import annotations
@@ -53,22 +53,24 @@ def stale(config: Any, members: Sequence[Any], at_work: Mapping[str, str]) -> tu
         at_work: The detector's identity.
 
     Returns:
-        Doubts: it was made with another normaliser, other weights or another dtype; and warnings: it was doubted.
+        Doubts: it was made with another normaliser or other weights; and warnings: it was made in another number type,
+        which moves scores in their third digit, or was doubted.
     """
     pairs = [(config.calibration, at_work)]
     if merges(config):
         pairs = [(member.config.calibration, identity(member.fingerprint, at_work["dtype"])) for member in members]
-    doubts, warnings = [], []
+    doubts: list[str] = []
+    warnings: list[str] = []
     for packed, own in [(packed, own) for packed, own in pairs if packed is not None]:
         about = packed["about"]
         if own["dtype"] == "bfloat16" and keeps_verdicts(packed):
             own = {key: value for key, value in own.items() if key != "dtype"}
         if "doubt" in about:
             warnings.append(f"When the detector was calibrated it was said: {about['doubt']}")
-        doubts += [
-            f"The calibration was made with {key} {about[key]!r} and the detector has {value!r}: its p-values may be off; "
-            "calibrate again."
-            for key, value in own.items()
-            if about.get(key, value) != value
-        ]
+        for key, value in own.items():
+            if about.get(key, value) != value:
+                (warnings if key == "dtype" else doubts).append(
+                    f"The calibration was made with {key} {about[key]!r} and the detector has {value!r}: its p-values may be "
+                    "off; calibrate again."
+                )
     return list(dict.fromkeys(doubts)), list(dict.fromkeys(warnings))
