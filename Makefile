@@ -129,9 +129,8 @@ tables: $(READY) $(MPNET)/model.safetensors ## the first article's tables: resul
 	for table in $(SCRATCH); do run $$table --backbone scratch || exit 1; done && \
 	run few_texts --rows languages --backbone scratch_30k && run backbones --backbone scratch && \
 	run few_texts --rows languages --backbone minilm_l6_30k --weights "$$BACKBONE" && \
-	run few_texts --rows "frozen encoder" --backbone mpnet --weights $(MPNET) && \
 	run ensembles --backbone minilm_l6 scratch --weights "$$BACKBONE" && \
-	for table in $(TABLES); do run $$table --backbone minilm_l6 --weights "$$BACKBONE" || exit 1; done
+	for table in $(TABLES); do run $$table --backbone minilm_l6 mpnet --weights "$$BACKBONE" $(MPNET) || exit 1; done
 
 space: $(READY) ## the Space on this machine, with the shipped detector
 	$(BIN)/python space/assemble.py $(RUNS)/space

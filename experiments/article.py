@@ -119,6 +119,7 @@ class Job:
     options: tuple[str, ...]
     decisions: tuple[str, ...]
     quick: bool
+    given: tuple[tuple[str, str], ...] = ()  # backbones whose weights are not taken from the Hub, and where they lie
 
 
 def read_file(path: Path) -> list[dict[str, Any]]:
@@ -171,8 +172,9 @@ def backbone_of(training: Training, job: Job) -> str:
 
 
 def weights_for(backbone: str, job: Job) -> str | None:
-    """The job's weights where they are this backbone's or its donor's; None for those on the Hub."""
-    return job.weights if job.backbone in (backbone, DONORS.get(backbone)) else None
+    """The weights that are given for this backbone or its donor; None for those on the Hub."""
+    given = dict(job.given)
+    return given.get(backbone) or given.get(DONORS.get(backbone, ""))
 
 
 def training_role(paths: Sequence[Path], seed: int) -> list[dict[str, Any]]:

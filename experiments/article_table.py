@@ -139,7 +139,12 @@ def parser_of(experiment: Experiment) -> argparse.ArgumentParser:
         default=own_backbones(experiment),
         help="what is trained: the first for rows that leave it open, each for rows about it (default: %(default)s)",
     )
-    parser.add_argument("--weights", help="name or folder of the first one's weights, if not those on the Hub")
+    parser.add_argument(
+        "--weights",
+        nargs="+",
+        default=[],
+        help="names or folders of their weights in that order, if not those on the Hub",
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(SEEDS)), help="one run of each row per seed")
     parser.add_argument("--rows", nargs="+", help="run only rows whose title holds one of these words")
     parser.add_argument("--needs", nargs="+", default=[], help="rows are run that need this, e.g. translation")
@@ -201,7 +206,10 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> dict[str,
     if args.multilingual:
         files["multilingual"] = tuple(args.multilingual)
     work = args.work / "quick" if args.quick else args.work
-    given = Job(files, work, 0, args.backbone[0], args.weights, tuple(extra), experiment.decisions, args.quick)
+    if len(args.weights) > len(args.backbone):
+        raise ValueError(f"--weights names {len(args.weights)} weights, and --backbone {len(args.backbone)} backbones.")
+    weights = tuple(zip(args.backbone, args.weights, strict=False))  # the backbones after them are the Hub's
+    given = Job(files, work, 0, args.backbone[0], None, tuple(extra), experiment.decisions, args.quick, weights)
     before = shown_runs(args.out.parent)
     rows, faults = [], []
     for row in experiment.rows:
