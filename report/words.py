@@ -220,7 +220,7 @@ def passages_promise(result: dict[str, Any]) -> str:
 def batch_sentences(batch: dict[str, Any], unread: int, words: Terms) -> list[str]:
     """What many verdicts mean together: what `voting_mvh.screen` returned, in sentences; of `unread` no p-value holds."""
     n, alone, held = batch["documents"], len(batch["flagged_alone"]), len(batch["flagged_together"])
-    expected, sure = batch["expected_false_alarms"], batch["judged"]
+    expected, sure = batch["expected_false_alarms"], batch.get("judged", n)  # code of older checkpoints counts all
     those = f"all {n:,}" if sure == n else f"the {sure:,} whose p-value holds"
     said = [
         f"Judged one by one, {alone:,} of {n:,} documents {'is' if alone == 1 else 'are'} flagged. If {those} were "

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mvh.report import ReportDocument, render, write_report
 from mvh.report.text import blocks
-from mvh.report.words import in_words, letter, natural_frequency, verdict
+from mvh.report.words import MACHINES, batch_sentences, in_words, letter, natural_frequency, verdict
 from mvh.voting_mvh import screen
 
 from .conftest import make_text
@@ -306,6 +306,12 @@ def test_what_was_read_and_what_was_not_is_told():
         and "Not read: 2 files" in page.said
         and "Before you act" not in page.said
     )
+
+
+def test_a_batch_that_older_code_of_a_checkpoint_screened_is_told():
+    batch = screen([0.001, 0.6], 0.05)
+    del batch["judged"]
+    assert "If all 2 were human texts, about 0.10 would be" in batch_sentences(batch, 0, MACHINES)[0]
 
 
 def test_many_documents_are_judged_together():
