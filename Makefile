@@ -64,6 +64,7 @@ MULTI_SHIPPED = checkpoints/mvh-mini-multi
 figures-multi: $(READY) ## measure the detector for eleven languages beside the baselines
 	$(BIN)/python -m mvh.baselines --train $(M4)/multilingual_train.jsonl --test $(M4)/multilingual_dev.jsonl --out results/baselines_multi.json
 	$(BIN)/python -m mvh.score $(MULTI_SHIPPED) --data $(M4)/multilingual_dev.jsonl --data $(M4)/long_human_ru.jsonl --precision float32 --out $(RUNS)/score-multi
+	$(BIN)/python -m mvh.experiments.long_documents $(MULTI_SHIPPED) --long $(M4)/long_human_ru.jsonl --report $(M4)/multilingual_dev.jsonl --cache $(RUNS)/decision-multi --out results/long_documents_multi.json
 	$(BIN)/python -m mvh.benchmarks.parity --model $(MULTI_SHIPPED) --texts $(M4)/multilingual_dev.jsonl --limit 1000 --keep --out results/speed_parity_multi.json
 	$(BIN)/python -m mvh.experiments.shipped $(MULTI_SHIPPED) --score $(RUNS)/score-multi/metrics.json --baselines results/baselines_multi.json --words recipes/mvh-mini-multi.words.json $(patsubst %,--training %,$(wildcard $(MULTI)/training.json))
 
@@ -108,6 +109,7 @@ decision: $(READY) ## measure false alarms, power and passages of the shipped de
 	$(BIN)/python -m mvh.experiments.spans $(CHECKPOINT) --data $(SPANS)/continuation_dev.jsonl $(SPANS)/boundary_peerread_dev.jsonl --out results/spans.json
 	$(BIN)/python -m mvh.experiments.splices $(CHECKPOINT) --dataset $(MINI)/data --out results/edges.json
 	$(BIN)/python -m mvh.experiments.corrections --out results/corrections.json
+	$(BIN)/python -m mvh.experiments.long_documents $(CHECKPOINT) --long $(M4)/long_human_en.jsonl --report $(M4)/monolingual_dev.jsonl $(M4)/ood_report_en.jsonl --cache $(RUNS)/decision --out results/long_documents.json
 
 features: $(READY) ## what each group of handcrafted features is worth: results/features.*
 	$(BIN)/python -m mvh.experiments.features --train $(M4)/monolingual_train.jsonl --test $(M4)/monolingual_dev.jsonl $(M4)/ood_choose_en.jsonl --out results/features.json

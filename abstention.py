@@ -27,9 +27,7 @@ def cut_short(texts: Iterable[str]) -> list[str]:
 def power_by_length(machine: Sequence[Document], calibration: Calibration, alpha: float) -> list[dict[str, Any]]:
     """Share of machine documents with p <= alpha, for each range of lengths between TOKEN_EDGES."""
     tokens = np.array([document.tokens for document in machine])
-    flagged = np.array(
-        [document_p_value(d, calibration, calibration.group_of(d.script, d.tokens)) <= alpha for d in machine]
-    )
+    flagged = np.array([document_p_value(d, calibration) <= alpha for d in machine])
     rows = []
     for low, high in zip((1, *TOKEN_EDGES), (*TOKEN_EDGES, None), strict=True):
         inside = (tokens >= low) & (tokens < high if high else True)

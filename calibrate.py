@@ -263,7 +263,7 @@ def main(argv: list[str] | None = None) -> None:
 def _doubt(documents: Sequence[Document], before: Calibration | None, alpha: float) -> str | None:
     """Whether documents given as human look like machine texts, to the checkpoint's calibration or to its bare scores."""
     if before is not None:
-        p_values = [document_p_value(d, before, before.group_of(d.script, d.tokens)) for d in documents]
+        p_values = [document_p_value(d, before) for d in documents]
         groups = [before.group_of(document.script, document.tokens) for document in documents]
         return suspicious(p_values, alpha, list(map(str, groups)), [before.document[g].documents for g in groups])
     positive = sum(document_margin(d.margins, d.core_tokens) > 0 for d in documents)

@@ -30,7 +30,7 @@ from mvh.calibration_mvh import (
     decode_calibration,
     encode_calibration,
 )
-from mvh.corrections_mvh import CORRECTIONS, adjust
+from mvh.corrections_mvh import CORRECTIONS
 from mvh.dataset_builder.semeval import read_semeval
 from mvh.experiments.decision_page import draw, page
 from mvh.experiments.kept_runs import signature
@@ -52,10 +52,7 @@ TOKEN_EDGES = (65, 129, 257, 513)
 
 def p_values(documents: Sequence[Document], calibration: Calibration, confidence: float | None = None) -> np.ndarray:
     """Document p-values, shape (n,)."""
-    group = calibration.group_of
-    return np.array(
-        [document_p_value(d, calibration, group(d.script, d.tokens), confidence) for d in documents] or [np.nan]
-    )
+    return np.array([document_p_value(d, calibration, confidence) for d in documents] or [np.nan])
 
 
 def compare_statistics(choose: Sequence[Scored], segment: list[Scored], document: list[Scored]) -> list[dict[str, Any]]:
@@ -259,8 +256,7 @@ def corrections_by_length(documents: Sequence[Scored], calibration: Calibration)
         for correction in CORRECTIONS:
             share_flagged: dict[int, list[np.ndarray]] = {0: [], 1: []}
             for d in part:
-                simes = calibration.simes[calibration.group_of(d.script, d.tokens)]
-                share_flagged[d.label].append(adjust(calibration.segment_p_values(d), correction, simes) <= 0.05)
+                share_flagged[d.label].append(decide(d, calibration, 0.05, correction, "any", "conformal")["rejected"])
             row[correction] = {
                 "any_flag_human": float(np.mean([f.any() for f in share_flagged[0]])) if share_flagged[0] else None,
                 "power": float(np.mean([f.mean() for f in share_flagged[1]])) if share_flagged[1] else None,

@@ -154,7 +154,8 @@ def verdict(result: dict[str, Any]) -> Verdict:
         headline = "Nothing unusual found"
     if p_value is None:
         return Verdict("flagged" if flagged else "clear", headline, _rule(result), _error_rate(result))
-    about = "About" if result["confidence"] is None else "Presumably no more than"
+    bounded = result["confidence"] is not None or _parts(result) > 1
+    about = "Presumably no more than" if bounded else "About"
     meaning = f"{about} {in_words(p_value)} {words.texts} of the same kind {words.alike}."
     if result["vote"] != "calibrated":
         meaning += " " + _rule(result)
@@ -179,6 +180,11 @@ def _rule(result: dict[str, Any]) -> str:
     return f"The rule at work, “{result['vote']}”, flags a text where {VOTES_WITHOUT_PROMISE[result['vote']]}."
 
 
+def _parts(result: dict[str, Any]) -> int:
+    """How many parts a text was judged by: one unless it is longer than any of the calibration; older code does not say."""
+    return (result["calibration"] or {}).get("parts", 1)  # type: ignore[no-any-return]
+
+
 def _error_rate(result: dict[str, Any]) -> str:
     """How often texts of the null class are flagged by the rule of this result, and what that is known from."""
     about, words = result["calibration"], terms(result)
@@ -196,8 +202,12 @@ def _error_rate(result: dict[str, Any]) -> str:
     else:
         sure = f"With confidence {result['confidence']:.0%}"
         promise = f"{sure}, at most {rate} {words.texts} of this kind are flagged wrongly"
+    parts, what = _parts(result), "this text"
+    if parts > 1:
+        promise += ", if parts of long ones score like whole ones"
+        what = f"{parts:,} parts of this text, each by itself,"
     return (
-        f"{promise}. The program compared this text with {about['documents']:,} texts {words.known} "
+        f"{promise}. The program compared {what} with {about['documents']:,} texts {words.known} "
         f"(group: {about['group']}); with so many, the share really flagged lies between {low * 100:.1f} and "
         f"{high * 100:.1f} in 100, nine times out of ten."
     )
@@ -250,9 +260,11 @@ def letter(result: dict[str, Any]) -> str:
     if about is None or p_value is None or result["vote"] != "calibrated" or not terms(result).machines:
         return ""
     at_most = "" if result["confidence"] is None else "at most "
+    parts = _parts(result)
+    compared, share = ("compared", "About") if parts == 1 else (f"compared, in {parts:,} parts,", "No more than about")
     return (
-        f"Your text was compared with {about['documents']:,} texts that people wrote. About {in_words(p_value)} of those look "
-        f"at least as machine-like to the program as yours does. The program is set so that {at_most or 'about '}"
+        f"Your text was {compared} with {about['documents']:,} texts that people wrote. {share} {in_words(p_value)} of those "
+        f"look at least as machine-like to the program as yours does. The program is set so that {at_most or 'about '}"
         f"{in_words(result['alpha'], 0.005)} people who wrote their texts themselves are flagged all the same, if their texts "
         "are of that kind. It does not know how your text came about, and its result is not a finding against you. We would "
         "like to hear from you how you wrote it."

@@ -83,7 +83,7 @@ def test_a_calibration_document_ties_with_itself(statistic):
     calibration = decode_calibration(encode_calibration(MIXED, OTHERS, {}, statistic, minimum=20))
     for group in (POOLED, *range(len(calibration.groups))):
         mine = [d for d in OTHERS if calibration.group_of(d.script, d.tokens) == group]
-        ranks, n = sorted(document_p_value(d, calibration, group) for d in mine), len(mine)
+        ranks, n = sorted(document_p_value(d, calibration) for d in mine), len(mine)
         assert n and (np.array(ranks) >= np.arange(2, n + 2) / (n + 1) - 1e-12).all()
 
 
@@ -146,7 +146,7 @@ def test_mondrian_p_values_equal_crepes_with_bins(packed):
 
     fitted = crepes.ConformalClassifier().fit(means(known), bins=bins(known))
     theirs = fitted.predict_p(means(new)[:, None], bins=bins(new), smoothing=False)[:, 0]
-    ours = [document_p_value(d, calibration, calibration.group_of(d.script, d.tokens)) for d in new]
+    ours = [document_p_value(d, calibration) for d in new]
     assert len(set(bins(new))) >= 3 and np.allclose(ours, theirs)
 
 

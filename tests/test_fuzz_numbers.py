@@ -118,7 +118,7 @@ def test_any_change_of_a_calibration_is_refused_or_leaves_it_sound(examples, pac
         for document in (*humans(4, 5), *humans(2, 6, "greek"), *humans(1, 7, "han")):
             p = calibration.segment_p_values(document)
             group = calibration.group_of(document.script, document.tokens)
-            whole = document_p_value(document, calibration, group)
+            whole = document_p_value(document, calibration)
             adjusted = adjust(p, "calibrated", calibration.simes[group])
             assert all((q > 0).all() and (q <= 1).all() for q in (p, adjusted, np.array([whole])))
         json.dumps([calibration.scripts, calibration.tellable_tokens, calibration.longest_tokens], allow_nan=False)
@@ -173,7 +173,7 @@ def test_the_order_of_scores_is_nothing(packed):
     for document in humans(20, 9):
         assert np.allclose(one.segment_p_values(document), other.segment_p_values(document), rtol=1e-12)
         group = one.group_of(document.script, document.tokens)
-        assert document_p_value(document, one, group) == document_p_value(document, other, group)
+        assert document_p_value(document, one) == document_p_value(document, other)
         assert np.array_equal(one.simes[group], other.simes[group])
 
 

@@ -198,7 +198,8 @@ def test_long_documents_are_never_cut(detect):
     text = " ".join(make_text(index % 2, 200, seed=index) for index in range(60))
     result = detect(text)
     assert result["segments"][-1]["end"] == len(text) and len(result["segments"]) > 200
-    assert result["label"] == "uncertain" and "longest calibration document" in " ".join(result["warnings"])
+    assert result["label"] in ("human", "machine") and result["calibration"]["parts"] > 5
+    assert "longest calibration document" in " ".join(result["warnings"])
 
 
 def test_hub_snippet_task_never_truncates(detector):

@@ -275,6 +275,16 @@ def test_shares_in_whole_numbers(share, words):
     assert count / of == pytest.approx(share, rel=0.005)
 
 
+def test_a_text_judged_by_parts_says_so_and_that_its_p_value_is_a_bound():
+    basis = result_of("x" * 900)["calibration"] | {"parts": 5, "false_alarm_rate_90": [0.0, 0.088]}
+    result = result_of("x" * 900, calibration=basis)
+    said = verdict(result)
+    assert said.meaning.startswith("Presumably no more than 3 in 100")
+    assert "compared 5 parts of this text, each by itself, with 145 texts" in said.error_rate
+    assert "if parts of long ones score like whole ones. The program" in said.error_rate
+    assert "compared, in 5 parts, with 145 texts" in letter(result) and "No more than about 3 in 100" in letter(result)
+
+
 def test_uncertain_gives_its_reasons_before_anything_else():
     text = "I wrote this myself."
     reason = "The text has 5 tokens, too short to tell: the shortest calibration document has 11."

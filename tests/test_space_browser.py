@@ -214,7 +214,7 @@ def test_a_long_document(chromium, address, tmp_path):
     with visit(chromium, address) as page:
         send(page, tmp_path / "long.txt")
         assert "36,000 characters" in message(page)
-        assert verdict(page) == "No verdict on the text as a whole"  # longer than anything calibrated
+        assert verdict(page).startswith("Nothing unusual as a whole, but ")  # by parts: half of it is by a machine
         shown = page.evaluate(
             """() => { const copy = document.querySelector("#result .text").cloneNode(true);
                 copy.querySelectorAll(".tag, .note").forEach(added => added.remove()); return copy.textContent; }"""

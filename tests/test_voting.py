@@ -84,11 +84,43 @@ def test_a_short_text_that_is_not_flagged_is_no_proof_of_a_human(calibration):
     assert verdict(calibration, [0.0], tokens=100)["label"] == 0
 
 
-def test_longer_than_anything_calibrated_keeps_its_segments(calibration):
+def test_longer_than_anything_calibrated_is_judged_by_its_parts(calibration):
+    whole = verdict(calibration, [9.0] * 7)
+    assert whole["label"] == 1 and whole["calibration"]["parts"] == 1 and not whole["warnings"]
+    result = verdict(calibration, [9.0] * 20)
+    n = whole["calibration"]["documents"]
+    assert result["label"] == 1 and result["rejected"].all() and result["doubts"] == []
+    assert result["calibration"]["parts"] == 4 and result["calibration"]["group"].endswith(", by parts")
+    assert result["p_value"] == result["calibration"]["smallest_p_value"] == pytest.approx(4 / 3 / (n + 1))
+    assert any("5120 tokens" in w and "1792" in w and "4 parts" in w and "3 of them" in w for w in result["warnings"])
+    low, high = result["calibration"]["false_alarm_rate_90"]
+    assert low == 0 and high == pytest.approx(4 / 3 * false_alarm_interval(n, 0.05 * 3 / 4)[1])
+
+
+def test_a_long_document_is_machine_where_most_of_its_parts_are(calibration):
+    machine, other = [9.0] * 5, [-9.0] * 5
+    assert verdict(calibration, machine * 3 + other)["label"] == 1
+    half = verdict(calibration, machine * 2 + other * 2)
+    assert half["label"] == 0 and half["p_value"] == 1 and half["rejected"].sum() == 10
+
+
+def test_segments_longer_than_any_calibrated_document_leave_no_verdict():
+    calibration = make(human(200, 0, segments=[1], tokens=90), human(200, 1, segments=[1], tokens=90))
     result = verdict(calibration, [9.0] * 8)
-    assert result["label"] is None and result["rejected"].all()
-    assert any("2048 tokens" in w and "1792" in w for w in result["warnings"])
-    assert verdict(calibration, [9.0] * 7)["label"] == 1
+    assert result["label"] is None and result["rejected"].all() and "2048 tokens" in result["doubts"][0]
+    assert "90" in result["doubts"][0] and result["calibration"]["parts"] == 1
+
+
+def test_calibrated_flags_hold_for_a_long_document(calibration):
+    """Each part's share of alpha: p-values of a part alone, times the number of parts."""
+    margins = np.random.default_rng(7).normal(size=14) + 1.5
+    result = verdict(calibration, margins, correction="calibrated")
+    halves = [verdict(calibration, half, correction="calibrated")["segment_adjusted"] for half in np.split(margins, 2)]
+    parts = result["calibration"]["parts"]
+    assert parts == 3
+    cut = [verdict(calibration, part, correction="calibrated") for part in (margins[:5], margins[5:9], margins[9:])]
+    expected = np.minimum(np.concatenate([part["segment_adjusted"] for part in cut]) * parts, 1)
+    assert np.allclose(result["segment_adjusted"], expected) and not np.allclose(expected, np.concatenate(halves))
 
 
 @pytest.mark.parametrize(("script", "words"), [("cyrillic", "is in cyrillic script"), ("none", "has no letters")])
@@ -294,7 +326,7 @@ def test_whatever_the_vote_a_doubtful_p_value_flags_nobody_in_a_pile(calibration
     assert found["adjusted_p_values"][0] is None and found["adjusted_p_values"][2:] == [1.0, 1.0]
 
 
-def test_a_text_longer_than_those_of_its_script_is_not_judged():
+def test_a_text_longer_than_those_of_its_script_is_judged_by_parts():
     long_latin = human(100, 5, segments=[20])
     short_greek = human(100, 6, "greek", segments=[1])
     calibration = make(
@@ -303,7 +335,10 @@ def test_a_text_longer_than_those_of_its_script_is_not_judged():
     assert calibration.longest_by_script == {"greek": 256, "latin": 20 * 256}
     assert verdict(calibration, [9.0] * 4, "latin")["label"] == 1
     longer = verdict(calibration, [9.0] * 4, "greek")
-    assert longer["label"] is None and "in greek script 256" in " ".join(longer["doubts"])
+    assert longer["calibration"]["parts"] == 4 and "in greek script 256" in " ".join(longer["warnings"])
+    assert verdict(calibration, [9.0] * 4, "latin")["calibration"]["parts"] == 1
+    too_long = verdict(calibration, [9.0] * 4, "greek", tokens=257)
+    assert too_long["label"] is None and "in greek script 256" in " ".join(too_long["doubts"])
 
 
 def test_an_alpha_that_few_documents_cannot_reach_is_no_doubt_about_the_p_value(calibration):

@@ -123,8 +123,7 @@ def member_results(
         document = reading.document
         margin, p_value = document_margin(document.margins, document.core_tokens), None
         if calibration is not None:
-            group = calibration.group_of(document.script, document.tokens)
-            p_value = document_p_value(document, calibration, group)
+            p_value = document_p_value(document, calibration)
         scores = {"score": float(sigmoid(margin)), "margin": margin, "p_value": p_value}
         said.append({"name": member["name"], **scores, "segments": len(document.margins)})
     return said

@@ -1,7 +1,8 @@
 """Scores of one document -> segment labels -> verdict; and many documents at once.
 
 `decide` is the whole decision: segment p-values, correction, document p-value, vote, and the reasons to abstain. Only
-the document p-value carries a finite-sample guarantee (ranks among whole human documents exchangeable with this one);
+the document p-value carries a finite-sample guarantee (ranks among whole human documents exchangeable with this one, or,
+of a document longer than all of them, the ranks of its parts: `parts_mvh`);
 segment p-values are valid for a random segment of a new document, and corrections over one document are empirical.
 `screen` is what a reader of many verdicts needs: which documents stay flagged when all are judged together, and how many
 innocent ones to expect among them.
@@ -9,13 +10,14 @@ innocent ones to expect among them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .corrections_mvh import adjust, benjamini_hochberg, documents_needed, known
 from .languages_mvh import NAMES
+from .parts_mvh import factor, majority, majority_p_value, parts_of
 from .pvalues_mvh import P_VALUES, conformal_p_values, false_alarm_interval, softmax_p_values, with_confidence
 from .references_mvh import POOLED, Calibration, Document
 from .statistics_mvh import STATISTICS, document_margin
@@ -91,18 +93,18 @@ def decide(
         )
     check_alpha(alpha)
     warnings: list[str] = []
-    group = POOLED if calibration is None else calibration.group_of(document.script, document.tokens)
 
     if known("p_values", p_values, P_VALUES) == "softmax":
         p_segments = softmax_p_values(margins)
         warnings.append(SOFTMAX_WARNING)
-        human_simes = None
     elif calibration is None:
         raise ValueError("p_values='conformal' needs a calibration and this checkpoint carries none; run calibrate.py.")
     else:
         p_segments = calibration.segment_p_values(document)
-        human_simes = calibration.simes[group]
-    adjusted = adjust(p_segments, correction, human_simes)
+    if correction == "calibrated" and calibration is not None and p_values == "conformal":
+        adjusted = calibrated_by_parts(document, calibration)
+    else:
+        adjusted = adjust(p_segments, correction)
     rejected = adjusted <= alpha
 
     about, p_document = None, None
@@ -111,11 +113,11 @@ def decide(
     if calibration is None:
         warnings.append(UNCALIBRATED_WARNING)
     else:
-        p_document = document_p_value(document, calibration, group, confidence)
-        about = _rests_on(document, calibration, group, alpha, correction, confidence)
+        p_document = document_p_value(document, calibration, confidence)
+        about = _rests_on(document, calibration, alpha, correction, confidence)
         doubts = doubts_about(document, calibration)
-        reasons = too_coarse(calibration, group, alpha, confidence)
-        warnings += rare_script(document, calibration)
+        reasons = too_coarse(about, alpha, confidence)
+        warnings += by_parts(document, calibration, about["parts"]) + rare_script(document, calibration)
         if p_values == "conformal" and about["segment_documents"] < about["segment_documents_needed"]:
             warnings.append(
                 f"One lone flagged segment among {len(margins)} cannot be found: at alpha {alpha} with correction "
@@ -138,11 +140,14 @@ def decide(
     }
 
 
-def document_p_value(
-    document: Document, calibration: Calibration, group: int, confidence: float | None = None
-) -> float:
-    """Rank of a document's statistic among the human calibration documents of its group: P(p <= a | human) <= a."""
-    rule, reference = STATISTICS[calibration.statistic], calibration.document[group]
+def document_p_value(document: Document, calibration: Calibration, confidence: float | None = None) -> float:
+    """The p-value of a document, P(p <= a | human) <= a: its own rank, or where it is longer than all that of its parts."""
+    return majority_p_value([_rank(part, calibration, confidence) for part in parts_of(document, calibration)])
+
+
+def _rank(document: Document, calibration: Calibration, confidence: float | None) -> float:
+    """Rank of a document's statistic among the human calibration documents of its group."""
+    rule, reference = STATISTICS[calibration.statistic], calibration.document[_group(document, calibration)]
     statistic = rule(document.margins, document.core_tokens, calibration.segment_p_values(document))
     # calibration scores travel as float32: the same rounding keeps a document that is itself among them a tie
     p_value = conformal_p_values(
@@ -153,21 +158,33 @@ def document_p_value(
     return float(p_value[0])
 
 
-def too_coarse(calibration: Calibration, group: int, alpha: float, confidence: float | None = None) -> list[str]:
-    """Where no document of a group can be flagged: its smallest p-value lies above alpha."""
-    n = calibration.document[group].documents
-    smallest = np.array([1.0 / (n + 1)])
-    if (smallest if confidence is None else with_confidence(smallest, n, confidence))[0] <= alpha:
+def calibrated_by_parts(document: Document, calibration: Calibration) -> np.ndarray:
+    """Adjusted p-values (m,) of correction "calibrated"; those of each of K parts times K, so that the promise stays.
+
+    The promise is that a human document gets any flag with probability at most alpha (`corrections_mvh.calibrated`): it
+    holds for each part at alpha / K, so for the whole at alpha.
+    """
+    parts = parts_of(document, calibration)
+    adjusted = [
+        adjust(calibration.segment_p_values(part), "calibrated", calibration.simes[_group(part, calibration)])
+        for part in parts
+    ]
+    return np.minimum(np.concatenate(adjusted) * len(parts), 1.0)
+
+
+def too_coarse(about: Mapping[str, Any], alpha: float, confidence: float | None = None) -> list[str]:
+    """Where no document of a group can be flagged: the smallest p-value of what `_rests_on` tells lies above alpha."""
+    if about["smallest_p_value"] <= alpha:
         return []
     return [
         f"No document can be flagged at alpha {alpha}"
         + (f" with confidence {confidence}" if confidence is not None else "")
-        + f": the smallest p-value that {n} calibration documents allow is larger."
+        + f": the smallest p-value that {about['documents']} calibration documents allow is larger."
     ]
 
 
 def doubts_about(document: Document, calibration: Calibration) -> list[str]:
-    """Where a document lies outside what was calibrated on: its script, language or told type, too short, too long."""
+    """Where a document lies outside what was calibrated on: its script, language, told type or length."""
     reasons, tokens = [], document.tokens
     if document.script not in calibration.scripts:
         written = "has no letters" if document.script == "none" else f"is in {document.script} script"
@@ -205,15 +222,32 @@ def doubts_about(document: Document, calibration: Calibration) -> list[str]:
             f"The text has {tokens} tokens, too short to tell: the shortest calibration document has "
             f"{calibration.shortest_tokens}."
         )
-    longest, where = calibration.longest_tokens, ""
-    if document.script in calibration.longest_by_script:
-        longest, where = calibration.longest_by_script[document.script], f" in {document.script} script"
-    if tokens > longest:
+    longest = calibration.longest(document.script)
+    if tokens > longest and len(parts_of(document, calibration)) == 1:
         reasons.append(
-            f"The document has {tokens} tokens and the longest calibration document{where} {longest}: its p-value says nothing "
-            "about the whole; the segments and passages are still reported."
+            f"The document has {tokens} tokens, the longest calibration document{_in_script(document, calibration)} {longest}, "
+            "and a segment has more than that: its p-value says nothing about the whole; the segments and passages are still "
+            "reported."
         )
     return reasons
+
+
+def by_parts(document: Document, calibration: Calibration, parts: int) -> list[str]:
+    """How a document was judged that is longer than any calibration document."""
+    if parts == 1:
+        return []
+    most = majority(parts)
+    return [
+        f"The document has {document.tokens} tokens and the longest calibration document{_in_script(document, calibration)} "
+        f"{calibration.longest(document.script)}: it was judged by {parts} parts of such lengths, and is machine where "
+        f"{most} of them are, each at alpha x {most}/{parts}. That holds if parts of long human texts score like whole texts "
+        "as long as they."
+    ]
+
+
+def _in_script(document: Document, calibration: Calibration) -> str:
+    """Of which script the longest calibration document is, in words, where the calibration tells scripts apart."""
+    return f" in {document.script} script" if document.script in calibration.longest_by_script else ""
 
 
 def spoken_languages(calibration: Calibration) -> list[str]:
@@ -309,23 +343,41 @@ def check_alpha(alpha: float, name: str = "alpha") -> None:
         raise ValueError(f"{name} must be a number between 0 and 1, got {alpha!r}.")
 
 
+def _group(document: Document, calibration: Calibration) -> int:
+    """Index of the group that a document or a part of one is ranked in."""
+    return calibration.group_of(document.script, document.tokens)
+
+
 def _rests_on(
-    document: Document, calibration: Calibration, group: int, alpha: float, correction: str, confidence: float | None
+    document: Document, calibration: Calibration, alpha: float, correction: str, confidence: float | None
 ) -> dict[str, Any]:
-    """What a verdict's p-values rest on: the group, its documents, and where its realised false-alarm rate lies."""
+    """What a verdict's p-values rest on: the group, its documents, and where its realised false-alarm rate lies.
+
+    Of a document judged by parts it is the group with the fewest documents, and the rate is known from above only: of K parts
+    a majority k at alpha k / K is flagged at most K / k times as often as one part.
+    """
+    parts = parts_of(document, calibration)
+    times = factor(len(parts))  # 1 for a single one
+    group = min((_group(part, calibration) for part in parts), key=lambda g: calibration.document[g].documents)
     n = calibration.document[group].documents
-    level, smallest = alpha, 1.0 / (n + 1)
+    level, smallest = alpha / times, 1.0 / (n + 1)
     if confidence is not None:  # the level at which the marginal rule flags the same documents
-        level = int((with_confidence(np.arange(1, n + 1) / (n + 1), n, confidence) <= alpha).sum()) / (n + 1)
+        level = int((with_confidence(np.arange(1, n + 1) / (n + 1), n, confidence) <= level).sum()) / (n + 1)
         smallest = float(with_confidence(np.array([smallest]), n, confidence)[0])
-    needed = documents_needed(len(document.margins), alpha, correction, calibration.simes[group])
+    low, high = false_alarm_interval(n, level)
+    if correction == "calibrated":
+        most = max(parts, key=lambda part: len(part.margins))
+        simes = calibration.simes[_group(most, calibration)]
+        needed = documents_needed(len(most.margins), alpha / len(parts), correction, simes)
+    else:
+        needed = documents_needed(len(document.margins), alpha, correction)
+    name = ("other scripts" if calibration.groups else "all") if group == POOLED else calibration.groups[group].name
     return {
-        "group": ("other scripts" if calibration.groups else "all")
-        if group == POOLED
-        else calibration.groups[group].name,
+        "group": name if len(parts) == 1 else f"{name}, by parts",
+        "parts": len(parts),
         "documents": n,
-        "smallest_p_value": smallest,
-        "false_alarm_rate_90": list(false_alarm_interval(n, level)),
+        "smallest_p_value": min(1.0, times * smallest),
+        "false_alarm_rate_90": [low, high] if len(parts) == 1 else [0.0, min(1.0, times * high)],
         "segment_documents": calibration.segment_reference(document.script).documents,
         "segment_documents_needed": needed,
     }

@@ -14,6 +14,7 @@ import numpy as np
 
 from .corrections_mvh import adjust, documents_needed, known
 from .merging_mvh import MERGERS, Merger
+from .parts_mvh import factor
 from .pvalues_mvh import false_alarm_interval
 from .readings_mvh import Reading, nearest
 from .references_mvh import Calibration, Document
@@ -22,6 +23,7 @@ from .voting_mvh import (
     SOFTMAX_WARNING,
     UNCALIBRATED_WARNING,
     VOTES,
+    by_parts,
     decide,
     doubts_about,
     rare_script,
@@ -86,9 +88,11 @@ def decide_merged(
     else:
         p_document = float(merge(np.array([[one["p_value"]] for one in said]))[0])
         about = _rests_on(said, merge, len(grid), alpha, correction)
-        for name, reading, calibration in zip(names, readings, calibrations, strict=True):
-            doubts += [f"{name}: {doubt}" for doubt in doubts_about(reading.document, calibration)]
-            warnings += [f"{name}: {warning}" for warning in rare_script(reading.document, calibration)]
+        for name, one, reading, calibration in zip(names, said, readings, calibrations, strict=True):
+            own, parts = reading.document, one["calibration"]["parts"]
+            doubts += [f"{name}: {doubt}" for doubt in doubts_about(own, calibration)]
+            told = by_parts(own, calibration, parts) + rare_script(own, calibration)
+            warnings += [f"{name}: {warning}" for warning in told]
         if (smallest := about["smallest_p_value"]) > alpha:
             reasons.append(
                 f"No document can be flagged at alpha {alpha}: the smallest p-value that {len(said)} members with "
@@ -125,15 +129,20 @@ def _rests_on(said: Sequence[dict[str, Any]], merge: Merger, m: int, alpha: floa
     A merged p-value <= alpha needs a member's p-value <= alpha / factor, so the realised rate is at most the sum of the
     members' rates there; each stays below its 1 - 0.05 / K quantile at once with a probability of at least 95 %.
     """
-    members, factor = len(said), merge.factor(len(said))
+    members, allowed = len(said), alpha / merge.factor(len(said))
     abouts = [one["calibration"] for one in said]
     level = 1 - 2 * 0.05 / members
-    highest = [false_alarm_interval(about["documents"], alpha / factor, level)[1] for about in abouts]
+    highest = [
+        times * false_alarm_interval(about["documents"], allowed / times, level)[1]
+        for about in abouts
+        for times in [factor(about["parts"])]
+    ]
     return {
         "group": " | ".join(dict.fromkeys(about["group"] for about in abouts)),
+        "parts": max(about["parts"] for about in abouts),
         "documents": min(about["documents"] for about in abouts),
         "smallest_p_value": float(merge(np.array([[about["smallest_p_value"]] for about in abouts]))[0]),
         "false_alarm_rate_90": [0.0, min(1.0, sum(highest))],
         "segment_documents": min(about["segment_documents"] for about in abouts),
-        "segment_documents_needed": documents_needed(m, alpha / factor, correction),
+        "segment_documents_needed": documents_needed(m, allowed, correction),
     }

@@ -120,6 +120,10 @@ class Calibration:
         """Index of the group of a document, or POOLED."""
         return find_group(self.groups, script, tokens)
 
+    def longest(self, script: str) -> int:
+        """Tokens of the longest document of the document side, of a script where the calibration knows its lengths."""
+        return self.longest_by_script.get(script, self.longest_tokens)
+
     def segment_reference(self, script: str) -> Reference:
         """What segments of a script are ranked among."""
         return self.segment.get(script, self.segment[""])
