@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from mvh.calibration_mvh import decode_calibration
 from mvh.card import read_figures, write_card
 from mvh.corrections_mvh import known
 from mvh.ensemble_mvh import COMBINATIONS, SCORE_COMBINATIONS, MvhEnsembleConfig, MvhEnsembleForSequenceClassification
-from mvh.export import clean_json, refuse_foreign, stored_dtype
+from mvh.export import clean_json, refuse_foreign
 from mvh.members_mvh import TOKENIZERS
 from mvh.opening import local_folder, name_and_revision, open_folder, read_config
 from mvh.pipeline_mvh import MvhDetectPipeline
@@ -34,6 +33,7 @@ from mvh.placing import unfinished_folder
 from mvh.readings_mvh import human_scale
 from mvh.references_mvh import Calibration
 from mvh.seen import USES, read_seen, write_hashes
+from mvh.storing import cast, stored_dtype
 from mvh.usage import documented
 
 logger = logging.getLogger("mvh.ensemble")
@@ -83,7 +83,7 @@ def make_ensemble(
     model = MvhEnsembleForSequenceClassification.from_members(config, members, tokenizers[1:])
     detect = MvhDetectPipeline(model=model, tokenizer=tokenizers[0], device="cpu")
     for member, folder in zip(members, folders, strict=True):
-        member.to(getattr(torch, stored_dtype(folder)))  # an ensemble takes no more room than its members
+        cast(member, stored_dtype(folder))  # an ensemble takes no more room than its members
 
     with unfinished_folder(out, refuse_foreign) as part:
         detect.save_pretrained(str(part))

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from transformers import PreTrainedModel
 
 from mvh.calibration_mvh import decode_calibration
@@ -32,9 +31,9 @@ from mvh.pipeline_mvh import MvhDetectPipeline
 from mvh.placing import unfinished_folder
 from mvh.recipe import STORE_DTYPES
 from mvh.seen import USES, read_seen, write_hashes
+from mvh.storing import cast, stored_dtype
 
 ROOT = Path(__file__).resolve().parent
-STORED = {"F16": "float16", "BF16": "bfloat16"}  # names of number types in a safetensors file
 LOCAL_KEYS = ("_name_or_path", "name_or_path", "is_local", "local_files_only", "max_length")  # of config and tokenizer
 
 
@@ -55,7 +54,7 @@ def export_checkpoint(
         model: A `MvhForSequenceClassification`, merged if it was trained with LoRA.
         tokenizer: Its fast tokenizer.
         folder: Where to; its parent is made if needed.
-        store_dtype: dtype of the stored weights; float16 halves the file. They load as float32 all the same.
+        store_dtype: dtype of the stored weights, see mvh.storing; float16 halves the file. They load as float32 all the same.
         base_model: Name of the backbone for the card; a local folder is named by its last part.
         figures: What the card says of training and measurements; see mvh.card.
         seen: Hashes of the texts it has used, by use; see mvh.seen.
@@ -67,18 +66,11 @@ def export_checkpoint(
         ValueError: If a weight is not finite as it would be stored, `store_dtype` is unknown, the model is wrapped, or
             the folder holds something else.
     """
-    if store_dtype not in STORE_DTYPES:
-        raise ValueError(f"store_dtype must be one of {STORE_DTYPES}, got {store_dtype!r}.")
     if not isinstance(model, MvhForSequenceClassification):
         raise ValueError(f"Only a merged MvhForSequenceClassification can be exported, not a {type(model).__name__}.")
-    stored = getattr(torch, store_dtype)
-    if bad := [name for name, value in model.state_dict().items() if not torch.isfinite(value.to(stored)).all()]:
-        raise ValueError(
-            f"{len(bad)} weights are not finite in {store_dtype}, among them {bad[0]}: this model cannot be exported."
-        )
     refuse_foreign(folder)
     pipe = MvhDetectPipeline(model=model.to("cpu"), tokenizer=tokenizer, device="cpu")
-    pipe.model.to(stored)
+    cast(pipe.model, store_dtype)
     with unfinished_folder(folder, refuse_foreign) as part:
         pipe.save_pretrained(part)
         clean_json(part / "config.json", fields={"dtype": "float32"})
@@ -108,13 +100,6 @@ def refresh(checkpoint: Path, out: Path, store_dtype: str | None = None) -> Path
     seen = {use: hashes for use in USES if (hashes := read_seen(checkpoint, use)) is not None}
     kept = store_dtype or stored_dtype(checkpoint)
     return export_checkpoint(model, tokenizer, out, kept, figures=read_figures(checkpoint), seen=seen)
-
-
-def stored_dtype(folder: Path) -> str:
-    """The number type a checkpoint's weights are stored in; float32 where they have several."""
-    with safe_open(min(folder.glob("*.safetensors")), framework="pt") as weights:
-        kinds = {weights.get_slice(key).get_dtype() for key in weights.keys()}  # noqa: SIM118  no mapping
-    return STORED.get(kinds.pop(), "float32") if len(kinds) == 1 else "float32"
 
 
 def readable(packed: dict[str, Any] | None) -> dict[str, Any] | None:
