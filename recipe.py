@@ -99,7 +99,7 @@ class ModelArguments:
     lora_alpha: int = field(default=16, metadata={"help": "Scale of LoRA."})
     lora_dropout: float = field(default=0.0, metadata={"help": "Dropout of LoRA."})
     lora_targets: list[str] = field(default_factory=list, metadata={"help": "Module names; guessed when empty."})
-    store_dtype: str = field(default="float32", metadata={"help": "Number type of the saved weights, see mvh.storing; they load as float32."})
+    store_dtype: str = field(default="float32", metadata={"help": "Number type of the saved weights (mvh.storing)."})
 
     def __post_init__(self) -> None:
         """Check what would otherwise fail after the training.

@@ -127,7 +127,7 @@ def load_segments(
             recipe says, for other labels, or lacks the split "train" or "choose".
         OSError: If the cache of `datasets` cannot take the segments.
     """
-    folder = Path(data_args.dataset or Path(args.output_dir) / "data")
+    folder = dataset_folder(data_args, args)
     with args.main_process_first(desc="building the dataset"):
         if not data_args.dataset and not (folder / "manifest.json").exists():
             build_dataset(
@@ -259,6 +259,11 @@ def segment_and_document_metrics(segments: datasets.Dataset) -> Any:
     return compute
 
 
+def dataset_folder(data_args: DataArguments, args: MvhTrainingArguments) -> Path:
+    """The dataset that is learnt from: the one named, or what is built in the output folder."""
+    return Path(data_args.dataset or Path(args.output_dir) / "data")
+
+
 def _groups(inverse: np.ndarray) -> list[np.ndarray]:
     """Row indices of each group 0..G-1."""
     order = np.argsort(inverse, kind="stable")
@@ -291,6 +296,7 @@ def finish(
     log = {
         "model": vars(model_args),
         "data": vars(data_args),
+        "dataset": json.loads((dataset_folder(data_args, trainer.args) / "manifest.json").read_text(encoding="utf-8")),
         "training": json.loads(trainer.args.to_json_string()),
         "metrics": metrics,
         "masked_history": masked_history(Path(trainer.args.output_dir) / MASKED),

@@ -97,6 +97,12 @@ def test_both_levels_are_evaluated_each_epoch_and_it_learns(finished):
     assert evaluations[-1]["eval_segment_auroc"] > 0.9
 
 
+def test_the_log_of_a_training_holds_what_its_texts_were(finished):
+    log = json.loads((finished / "training.json").read_text())
+    assert log["dataset"] == json.loads((finished / "data" / "manifest.json").read_text())
+    assert log["dataset"]["seeds"]["roles"] == log["data"]["data_seed_roles"]
+
+
 def test_a_finished_run_leaves_a_complete_checkpoint(finished):
     folder = finished / "model"
     names = {path.name for path in folder.iterdir()}
