@@ -22,7 +22,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from mvh.calibration_mvh import decode_calibration
+from mvh.calibration_mvh import Calibration, decode_calibration
 from mvh.identity_mvh import calibration_id, merges
 from mvh.languages_mvh import NAMES
 from mvh.pvalues_mvh import false_alarm_interval
@@ -164,11 +164,19 @@ def calibration_facts(packed: dict[str, Any], alpha: float) -> dict[str, Any]:
         "statistic": calibration.statistic.replace("_", " "),
         "tellable_tokens": calibration.tellable_tokens,
         "shortest_tokens": calibration.shortest_tokens,
-        "longest_tokens": calibration.longest_tokens,
+        "longest": longest_in_words(calibration),
         "scripts": ", ".join(sorted(calibration.scripts)),
         "languages": ", ".join(NAMES[name] for name in spoken_languages(calibration)),
         "groups": [(name, n, *false_alarm_interval(n, alpha)) for name, n in rows],
     }
+
+
+def longest_in_words(calibration: Calibration) -> str:
+    """Tokens of the longest calibration document, of each script where there are several."""
+    by_script = {script: tokens for script, tokens in calibration.longest_by_script.items() if tokens}
+    if len(by_script) < 2:
+        return f"{calibration.longest_tokens:,}"
+    return ", ".join(f"{tokens:,} ({script})" for script, tokens in sorted(by_script.items()))
 
 
 def main(argv: list[str] | None = None) -> None:

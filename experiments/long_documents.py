@@ -3,9 +3,9 @@
     python -m mvh.experiments.long_documents checkpoints/mvh-mini-en --long long_human_en.jsonl \
         --report monolingual_dev.jsonl ood_report_en.jsonl --cache runs/decision --out results/long_documents.json
 
-`parts_mvh` ranks parts of a long document among whole human documents of their length. That this keeps the false-alarm rate
-is an assumption, and three measurements test it. (1) Human documents of --long beyond the longest calibration document.
-(2) Documents of --report beyond a lower, pretended limit: real ones, human and machine, which can also be judged whole, as
+`parts_mvh` ranks parts of a long document among the whole human documents of a length group. That this keeps the rate is an
+assumption, and three measurements test it. (1) Human documents of --long beyond the longest calibration document. (2)
+Documents of --report beyond a lower, pretended limit: real ones, human and machine, which can also be judged whole, as
 the calibration does promise. (3) Documents of --report of one source and label put together until they are several times as
 long as the limit: no long machine texts are at hand, so this tells the power. Texts that were not written as one resemble
 each other less than the parts of one do, so the false-alarm rate of human ones is flattered. Texts are scored once into the
@@ -28,6 +28,7 @@ import numpy as np
 
 from mvh.audit.statistics import share
 from mvh.calibration_mvh import Calibration, Document, decode_calibration
+from mvh.card import longest_in_words
 from mvh.dataset_builder.semeval import read_semeval
 from mvh.experiments.decision_page import table
 from mvh.experiments.kept_runs import signature
@@ -39,7 +40,7 @@ from mvh.placing import place_report
 from mvh.voting_mvh import document_p_value
 
 ALPHAS = (0.01, 0.05, 0.1)
-PRETENDED = (256, 384, 512, 768)  # tokens
+PRETENDED = (512, 768, 1024)  # tokens; parts hold two segments or more
 TIMES = (2, 4, 8)  # as long as the limit
 
 
@@ -68,11 +69,11 @@ def by_parts(documents: Sequence[Document], calibration: Calibration) -> dict[st
 
 
 def joined(documents: Sequence[Scored], tokens: int, seed: int = 0) -> list[Scored]:
-    """Documents of one source and label, in random order, put together until they have so many tokens; rests are left out."""
+    """Documents of one source, script and label, in random order, put together up to so many tokens; rests are left out."""
     rng = np.random.default_rng(seed)
     whole = []
-    for source in sorted({document.source for document in documents}):
-        mine = [document for document in documents if document.source == source]
+    for kind in sorted({(document.source, document.script) for document in documents}):
+        mine = [document for document in documents if (document.source, document.script) == kind]
         pile: list[Scored] = []
         for index in rng.permutation(len(mine)):
             pile.append(mine[index])
@@ -90,7 +91,7 @@ def page(report: dict[str, Any]) -> str:
     lines = ["# Documents longer than any calibrated one", ""]
     lines += [f"`{report['command']}`, commit {(report['commit'] or 'unknown')[:12]}.", ""]
     lines += [
-        f"The longest calibration document of {report['name']} has {report['longest']:,} tokens. What is longer is judged by "
+        f"The longest calibration document of {report['name']} has {report['longest']} tokens. What is longer is judged by "
         "parts: machine at alpha where more than half of its K parts, k of them, are flagged at alpha k / K. Beside it stands "
         "what ranking the whole among much shorter documents would flag. Shares with 95 % Clopper-Pearson intervals.",
         "",
@@ -180,7 +181,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         "data": {path.name: file_sha256(path) for path in [*args.long, *args.report]},
         "name": config["name"],
         "calibration": config["calibration"]["id"],
-        "longest": calibration.longest_tokens,
+        "longest": longest_in_words(calibration),
         **rows,
     }
     place_report(args.out, report, page(report))

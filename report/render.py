@@ -31,6 +31,7 @@ from mvh.report.words import (
     Verdict,
     batch_sentences,
     counted,
+    is_bounded,
     letter,
     p_text,
     passages_promise,
@@ -286,5 +287,5 @@ def _environment() -> Environment:
         "style_hash": style_hash,
         "p": p_text,
     }
-    environment.globals |= {"dots_path": dots_path, "counted": counted, "no_proof": NO_PROOF}
+    environment.globals |= {"is_bounded": is_bounded, "dots_path": dots_path, "counted": counted, "no_proof": NO_PROOF}
     return environment

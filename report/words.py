@@ -154,8 +154,7 @@ def verdict(result: dict[str, Any]) -> Verdict:
         headline = "Nothing unusual found"
     if p_value is None:
         return Verdict("flagged" if flagged else "clear", headline, _rule(result), _error_rate(result))
-    bounded = result["confidence"] is not None or _parts(result) > 1
-    about = "Presumably no more than" if bounded else "About"
+    about = "Presumably no more than" if is_bounded(result) else "About"
     meaning = f"{about} {in_words(p_value)} {words.texts} of the same kind {words.alike}."
     if result["vote"] != "calibrated":
         meaning += " " + _rule(result)
@@ -169,7 +168,7 @@ def verdict(result: dict[str, Any]) -> Verdict:
         headline,
         meaning,
         _error_rate(result),
-        dots if dots[0] and dots[1] <= 1_000 else None,
+        dots if dots[0] and dots[1] <= 1_000 and not (is_bounded(result) and p_value == 1) else None,
     )
 
 
@@ -183,6 +182,11 @@ def _rule(result: dict[str, Any]) -> str:
 def _parts(result: dict[str, Any]) -> int:
     """How many parts a text was judged by: one unless it is longer than any of the calibration; older code does not say."""
     return (result["calibration"] or {}).get("parts", 1)  # type: ignore[no-any-return]
+
+
+def is_bounded(result: dict[str, Any]) -> bool:
+    """Whether the p-value of a text is known from above only: with a confidence, or made of those of its parts."""
+    return result["confidence"] is not None or _parts(result) > 1
 
 
 def _error_rate(result: dict[str, Any]) -> str:
@@ -220,7 +224,7 @@ def passages_promise(result: dict[str, Any]) -> str:
         rate, kind = in_words(result["alpha"], tolerance=0.005), "human" if words.machines else "ordinary"
         promise = (
             f"In a text that is {kind} throughout, the chance that anything is marked is at most {rate}, for texts like "
-            "those of the calibration."
+            f"those of the calibration{', if parts of long ones score like whole ones' if _parts(result) > 1 else ''}."
         )
     else:
         promise = f"How often {words.text} gets marked passages is measured, not promised."
@@ -260,11 +264,17 @@ def letter(result: dict[str, Any]) -> str:
     if about is None or p_value is None or result["vote"] != "calibrated" or not terms(result).machines:
         return ""
     at_most = "" if result["confidence"] is None else "at most "
-    parts = _parts(result)
-    compared, share = ("compared", "About") if parts == 1 else (f"compared, in {parts:,} parts,", "No more than about")
+    parts, known = _parts(result), f"{about['documents']:,} texts that people wrote"
+    compared = (
+        f"Your text was compared with {known}. About {in_words(p_value)} of those look at least as machine-like to the program "
+        "as yours does."
+        if parts == 1
+        else f"Your text is longer than those it could be compared with, so {parts:,} parts of it were, each by itself, with "
+        f"{known}. If parts of long texts look like whole ones, presumably no more than {in_words(p_value)} human texts "
+        "look at least as machine-like to the program as yours does."
+    )
     return (
-        f"Your text was {compared} with {about['documents']:,} texts that people wrote. {share} {in_words(p_value)} of those "
-        f"look at least as machine-like to the program as yours does. The program is set so that {at_most or 'about '}"
+        f"{compared} The program is set so that {at_most or 'about '}"
         f"{in_words(result['alpha'], 0.005)} people who wrote their texts themselves are flagged all the same, if their texts "
         "are of that kind. It does not know how your text came about, and its result is not a finding against you. We would "
         "like to hear from you how you wrote it."

@@ -2,7 +2,7 @@
 
 Benjamini-Hochberg across documents needs every p-value before it can keep or remove the first document: that is why a scan
 scores first and keeps afterwards. But conformal p-values are ranks, (r + 1) / (n + 1) for the n calibration documents of a
-group, so a corpus of any size has no more different ones than the calibration has documents. How often each occurs is
+group (times K / k for a document judged by K parts), so a corpus of any size has few different ones. How often each occurs is
 enough for the exact procedure, and a few kilobytes hold it.
 """
 

@@ -16,7 +16,15 @@ from hypothesis import strategies as st
 
 from mvh.report import ReportDocument, render, write_report
 from mvh.report.text import blocks
-from mvh.report.words import MACHINES, batch_sentences, in_words, letter, natural_frequency, verdict
+from mvh.report.words import (
+    MACHINES,
+    batch_sentences,
+    in_words,
+    letter,
+    natural_frequency,
+    passages_promise,
+    verdict,
+)
 from mvh.voting_mvh import screen
 
 from .conftest import make_text
@@ -282,7 +290,11 @@ def test_a_text_judged_by_parts_says_so_and_that_its_p_value_is_a_bound():
     assert said.meaning.startswith("Presumably no more than 3 in 100")
     assert "compared 5 parts of this text, each by itself, with 145 texts" in said.error_rate
     assert "if parts of long ones score like whole ones. The program" in said.error_rate
-    assert "compared, in 5 parts, with 145 texts" in letter(result) and "No more than about 3 in 100" in letter(result)
+    assert "so 5 parts of it were, each by itself, with 145 texts" in letter(result)
+    assert "presumably no more than 3 in 100 human texts look" in letter(result)
+    assert "presumably at most 3 (large dots)" in Page(render([ReportDocument("a", "x" * 900, result)])).said
+    calibrated = passages_promise(result | {"correction": "calibrated"})
+    assert calibrated.startswith("In a text that is human throughout") and "if parts of long ones score" in calibrated
 
 
 def test_uncertain_gives_its_reasons_before_anything_else():

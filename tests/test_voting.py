@@ -6,6 +6,7 @@ from scipy.stats import beta, false_discovery_control
 
 from mvh.calibration_mvh import POOLED, Document, decode_calibration, encode_calibration
 from mvh.corrections_mvh import adjust
+from mvh.parts_mvh import majority_p_value, parts_of
 from mvh.pvalues_mvh import false_alarm_interval, sigmoid, with_confidence
 from mvh.results_mvh import screen_results
 from mvh.voting_mvh import VOTES, check_alpha, decide, screen
@@ -90,9 +91,9 @@ def test_longer_than_anything_calibrated_is_judged_by_its_parts(calibration):
     result = verdict(calibration, [9.0] * 20)
     n = whole["calibration"]["documents"]
     assert result["label"] == 1 and result["rejected"].all() and result["doubts"] == []
-    assert result["calibration"]["parts"] == 4 and result["calibration"]["group"].endswith(", by parts")
+    assert result["calibration"]["parts"] == 4 and result["calibration"]["group"] == whole["calibration"]["group"]
     assert result["p_value"] == result["calibration"]["smallest_p_value"] == pytest.approx(4 / 3 / (n + 1))
-    assert any("5120 tokens" in w and "1792" in w and "4 parts" in w and "3 of them" in w for w in result["warnings"])
+    assert any("5120 tokens" in w and "1792" in w and "4 parts" in w and "of which 3" in w for w in result["warnings"])
     low, high = result["calibration"]["false_alarm_rate_90"]
     assert low == 0 and high == pytest.approx(4 / 3 * false_alarm_interval(n, 0.05 * 3 / 4)[1])
 
@@ -104,11 +105,50 @@ def test_a_long_document_is_machine_where_most_of_its_parts_are(calibration):
     assert half["label"] == 0 and half["p_value"] == 1 and half["rejected"].sum() == 10
 
 
-def test_segments_longer_than_any_calibrated_document_leave_no_verdict():
-    calibration = make(human(200, 0, segments=[1], tokens=90), human(200, 1, segments=[1], tokens=90))
+@pytest.mark.parametrize("tokens", [90, 300])
+def test_a_calibration_on_short_texts_says_nothing_of_long_ones(tokens):
+    calibration = make(human(200, 0, segments=[1], tokens=tokens), human(200, 1, segments=[1], tokens=tokens))
     result = verdict(calibration, [9.0] * 8)
     assert result["label"] is None and result["rejected"].all() and "2048 tokens" in result["doubts"][0]
-    assert "90" in result["doubts"][0] and result["calibration"]["parts"] == 1
+    assert str(tokens) in result["doubts"][0] and result["calibration"]["parts"] == 1
+
+
+def test_parts_in_groups_of_different_size():
+    """The smallest p-value and the rate come from all parts, not from the smallest group alone."""
+    short, long = human(100, 5, segments=[1]), human(100, 6, segments=[4])
+    calibration = make([*short, *long], [*human(10, 7, segments=[1]), *human(150, 8, segments=[4])])
+    sizes = [calibration.document[group].documents for group in range(2)]
+    assert sorted(sizes) == [10, 150]
+    result = decide(
+        Document(np.full(7, 9.0), np.array([256] * 6 + [200]), "latin"),
+        calibration,
+        0.05,
+        "bh",
+        "calibrated",
+        "conformal",
+    )
+    about = result["calibration"]
+    parts = parts_of(Document(np.full(7, 9.0), np.array([256] * 6 + [200]), "latin"), calibration)
+    small = [1 / (calibration.document[calibration.group_of("latin", part.tokens)].documents + 1) for part in parts]
+    assert about["smallest_p_value"] == pytest.approx(majority_p_value(small)) == pytest.approx(result["p_value"])
+    assert 0 < about["false_alarm_rate_90"][1] < 1
+
+
+def test_a_long_text_of_parts_too_short_to_tell_is_uncertain():
+    calibration = make(tellable_tokens=2000)
+    assert verdict(calibration, [-1.0] * 7)["label"] is None
+    long = verdict(calibration, [-1.0] * 14)
+    assert long["label"] is None and long["calibration"]["parts"] == 3
+    assert any("too short to tell: below 2000" in warning for warning in long["warnings"])
+
+
+def test_calibrated_flags_by_many_parts_need_more_documents_and_say_so(calibration):
+    long = verdict(calibration, [9.0] * 100, correction="calibrated")
+    assert not long["rejected"].any() and long["label"] == 1
+    assert any(
+        "No segment can be flagged" in warning and "parts share alpha" in warning for warning in long["warnings"]
+    )
+    assert not any("No segment can be flagged" in w for w in verdict(calibration, [9.0] * 100)["warnings"])
 
 
 def test_calibrated_flags_hold_for_a_long_document(calibration):
@@ -328,17 +368,18 @@ def test_whatever_the_vote_a_doubtful_p_value_flags_nobody_in_a_pile(calibration
 
 def test_a_text_longer_than_those_of_its_script_is_judged_by_parts():
     long_latin = human(100, 5, segments=[20])
-    short_greek = human(100, 6, "greek", segments=[1])
+    short_greek = human(100, 6, "greek", segments=[2])
     calibration = make(
-        [*long_latin, *short_greek], [*human(100, 7, segments=[20]), *human(100, 8, "greek", segments=[1])]
+        [*long_latin, *short_greek, *human(1, 9, tokens=30)],
+        [*human(100, 7, segments=[20]), *human(100, 8, "greek", segments=[2])],
     )
-    assert calibration.longest_by_script == {"greek": 256, "latin": 20 * 256}
+    assert calibration.longest_by_script == {"greek": 512, "latin": 20 * 256}
     assert verdict(calibration, [9.0] * 4, "latin")["label"] == 1
     longer = verdict(calibration, [9.0] * 4, "greek")
-    assert longer["calibration"]["parts"] == 4 and "in greek script 256" in " ".join(longer["warnings"])
+    assert longer["calibration"]["parts"] == 4 and "in greek script 512" in " ".join(longer["warnings"])
     assert verdict(calibration, [9.0] * 4, "latin")["calibration"]["parts"] == 1
     too_long = verdict(calibration, [9.0] * 4, "greek", tokens=257)
-    assert too_long["label"] is None and "in greek script 256" in " ".join(too_long["doubts"])
+    assert too_long["label"] is None and "in greek script 512" in " ".join(too_long["doubts"])
 
 
 def test_an_alpha_that_few_documents_cannot_reach_is_no_doubt_about_the_p_value(calibration):

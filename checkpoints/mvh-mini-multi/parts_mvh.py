@@ -2,11 +2,12 @@
 
 A whole document can only be ranked among human ones of its length, and long ones are rare. So a longer one is cut between
 segments into K consecutive parts of about equal length, none longer than the longest calibration document; each is ranked
-as a document of its own; and the p-value of the whole is K / k times the k-th smallest of theirs, where k is the smallest
-majority of K. In words: it is flagged at alpha where more than half of its parts are flagged at alpha k / K.
+in the group of its length as a document of its own; and the p-value of the whole is K / k times the k-th smallest of theirs,
+where k is the smallest majority of K. In words: it is flagged at alpha where more than half of its parts are at alpha k / K.
 
 P(p <= alpha) <= alpha whatever the dependence between the parts (Rueger, Metrika 25, 1978), *if* a part of a long human text
-scores like a whole human text of that length. Nobody can promise that; results/long_documents.md measures it.
+scores no higher than the whole human texts of the group it is ranked in. Nobody can promise that, and a statistic that grows
+with the length, such as the largest margin, breaks it; results/long_documents.md measures it for the shipped detectors.
 """
 
 from __future__ import annotations
@@ -25,23 +26,22 @@ def parts_of(document: Document, calibration: Calibration) -> list[Document]:
     A part holds the segments whose middles lie in its K-th of the tokens, so it is at most one segment longer than that.
 
     Returns:
-        At least one document, in order, whose segments are together those of the document. Where even two segments are
-        longer than any calibration document it is one part for each, and where one is, the document itself.
+        At least one document, in order, whose segments are together those of the document. The document itself also where
+        two of its segments are longer than any calibration document, or a part would be shorter than all of them: texts of
+        a sentence or two say nothing of long ones.
     """
     longest, tokens = calibration.longest(document.script), document.core_tokens  # tokens: (m,)
     room = longest - int(tokens.max())
-    if document.tokens <= longest or room < 0:
+    if document.tokens <= longest or room < tokens.max():
         return [document]
-    if room < tokens.max():
-        owner = np.arange(len(tokens))
-    else:
-        count = -(-document.tokens // room)
-        owner = ((2 * np.cumsum(tokens) - tokens) * count // (2 * document.tokens)).astype(int)  # (m,)
+    count = -(-document.tokens // room)
+    owner = ((2 * np.cumsum(tokens) - tokens) * count // (2 * document.tokens)).astype(int)  # (m,)
     cuts = np.flatnonzero(np.diff(owner)) + 1
-    return [
+    parts = [
         replace(document, margins=margins, core_tokens=core)
         for margins, core in zip(np.split(document.margins, cuts), np.split(tokens, cuts), strict=True)
     ]
+    return parts if min(part.tokens for part in parts) >= calibration.shortest_tokens else [document]
 
 
 def majority(parts: int) -> int:

@@ -118,6 +118,8 @@ def decide(
         doubts = doubts_about(document, calibration)
         reasons = too_coarse(about, alpha, confidence)
         warnings += by_parts(document, calibration, about["parts"]) + rare_script(document, calibration)
+        if correction == "calibrated" and p_values == "conformal" and about["parts"] > 1:
+            warnings += too_many_parts(document, calibration, alpha)
         if p_values == "conformal" and about["segment_documents"] < about["segment_documents_needed"]:
             warnings.append(
                 f"One lone flagged segment among {len(margins)} cannot be found: at alpha {alpha} with correction "
@@ -141,7 +143,7 @@ def decide(
 
 
 def document_p_value(document: Document, calibration: Calibration, confidence: float | None = None) -> float:
-    """The p-value of a document, P(p <= a | human) <= a: its own rank, or where it is longer than all that of its parts."""
+    """The p-value of a document: its rank, P(p <= a | human) <= a; where it is longer than all, what `parts_mvh` makes."""
     return majority_p_value([_rank(part, calibration, confidence) for part in parts_of(document, calibration)])
 
 
@@ -170,6 +172,18 @@ def calibrated_by_parts(document: Document, calibration: Calibration) -> np.ndar
         for part in parts
     ]
     return np.minimum(np.concatenate(adjusted) * len(parts), 1.0)
+
+
+def too_many_parts(document: Document, calibration: Calibration, alpha: float) -> list[str]:
+    """Where no segment of a document judged by parts can be flagged with correction "calibrated"."""
+    parts = parts_of(document, calibration)
+    most = max(calibration.document[_group(part, calibration)].documents for part in parts)
+    if len(parts) <= alpha * (most + 1):
+        return []
+    return [
+        f"No segment can be flagged at alpha {alpha} with correction 'calibrated': {len(parts)} parts share alpha, which needs "
+        f"{int(np.ceil(len(parts) / alpha - 1 - 1e-9))} calibration documents of their length; there are {most}."
+    ]
 
 
 def too_coarse(about: Mapping[str, Any], alpha: float, confidence: float | None = None) -> list[str]:
@@ -225,9 +239,9 @@ def doubts_about(document: Document, calibration: Calibration) -> list[str]:
     longest = calibration.longest(document.script)
     if tokens > longest and len(parts_of(document, calibration)) == 1:
         reasons.append(
-            f"The document has {tokens} tokens, the longest calibration document{_in_script(document, calibration)} {longest}, "
-            "and a segment has more than that: its p-value says nothing about the whole; the segments and passages are still "
-            "reported."
+            f"The document has {tokens} tokens and the longest calibration document{_in_script(document, calibration)} "
+            f"{longest}, too few for parts of two segments: its p-value says nothing about the whole; the segments and "
+            "passages are still reported."
         )
     return reasons
 
@@ -236,12 +250,10 @@ def by_parts(document: Document, calibration: Calibration, parts: int) -> list[s
     """How a document was judged that is longer than any calibration document."""
     if parts == 1:
         return []
-    most = majority(parts)
     return [
         f"The document has {document.tokens} tokens and the longest calibration document{_in_script(document, calibration)} "
-        f"{calibration.longest(document.script)}: it was judged by {parts} parts of such lengths, and is machine where "
-        f"{most} of them are, each at alpha x {most}/{parts}. That holds if parts of long human texts score like whole texts "
-        "as long as they."
+        f"{calibration.longest(document.script)}: its p-value is made of those of {parts} parts, of which {majority(parts)} "
+        "must stand out. It holds if parts of long human texts score no higher than the calibration's whole ones."
     ]
 
 
@@ -257,10 +269,11 @@ def spoken_languages(calibration: Calibration) -> list[str]:
 
 def too_short_to_tell(document: Document, calibration: Calibration) -> list[str]:
     """Where "not flagged" says little of a document, because most of the texts of its length are not found."""
-    if document.tokens >= calibration.tellable_tokens:
+    tokens = max(part.tokens for part in parts_of(document, calibration))
+    if tokens >= calibration.tellable_tokens:
         return []
     return [
-        f"The text has {document.tokens} tokens, too short to tell: below {calibration.tellable_tokens} the detector "
+        f"The text has {tokens} tokens, too short to tell: below {calibration.tellable_tokens} the detector "
         f"found fewer than half of the texts it looks for (measured at alpha {calibration.tellable_alpha}), so that it was "
         "not flagged says little."
     ]
@@ -348,23 +361,31 @@ def _group(document: Document, calibration: Calibration) -> int:
     return calibration.group_of(document.script, document.tokens)
 
 
+def _smallest_and_interval(n: int, level: float, confidence: float | None) -> tuple[float, tuple[float, float]]:
+    """The smallest p-value that n human documents allow, and where the realised rate of p-values up to a level lies."""
+    smallest = 1.0 / (n + 1)
+    if confidence is not None:  # the level at which the marginal rule flags the same documents
+        level = int((with_confidence(np.arange(1, n + 1) / (n + 1), n, confidence) <= level).sum()) / (n + 1)
+        smallest = float(with_confidence(np.array([smallest]), n, confidence)[0])
+    return smallest, false_alarm_interval(n, level)
+
+
 def _rests_on(
     document: Document, calibration: Calibration, alpha: float, correction: str, confidence: float | None
 ) -> dict[str, Any]:
     """What a verdict's p-values rest on: the group, its documents, and where its realised false-alarm rate lies.
 
-    Of a document judged by parts it is the group with the fewest documents, and the rate is known from above only: of K parts
-    a majority k at alpha k / K is flagged at most K / k times as often as one part.
+    Of a document judged by parts it is the group of those with the fewest documents, and the rate is known from above only:
+    k of K parts are flagged at once at most 1 / k times as often as all of them one by one (Markov's inequality).
     """
     parts = parts_of(document, calibration)
-    times = factor(len(parts))  # 1 for a single one
-    group = min((_group(part, calibration) for part in parts), key=lambda g: calibration.document[g].documents)
-    n = calibration.document[group].documents
-    level, smallest = alpha / times, 1.0 / (n + 1)
-    if confidence is not None:  # the level at which the marginal rule flags the same documents
-        level = int((with_confidence(np.arange(1, n + 1) / (n + 1), n, confidence) <= level).sum()) / (n + 1)
-        smallest = float(with_confidence(np.array([smallest]), n, confidence)[0])
-    low, high = false_alarm_interval(n, level)
+    groups = [_group(part, calibration) for part in parts]
+    group = min(groups, key=lambda g: calibration.document[g].documents)
+    sizes = [calibration.document[g].documents for g in groups]
+    found = {n: _smallest_and_interval(n, alpha / factor(len(parts)), confidence) for n in set(sizes)}
+    low, high = found[sizes[0]][1]
+    if len(parts) > 1:
+        low, high = 0.0, min(1.0, sum(found[n][1][1] for n in sizes) / majority(len(parts)))
     if correction == "calibrated":
         most = max(parts, key=lambda part: len(part.margins))
         simes = calibration.simes[_group(most, calibration)]
@@ -373,11 +394,11 @@ def _rests_on(
         needed = documents_needed(len(document.margins), alpha, correction)
     name = ("other scripts" if calibration.groups else "all") if group == POOLED else calibration.groups[group].name
     return {
-        "group": name if len(parts) == 1 else f"{name}, by parts",
+        "group": name,
         "parts": len(parts),
-        "documents": n,
-        "smallest_p_value": min(1.0, times * smallest),
-        "false_alarm_rate_90": [low, high] if len(parts) == 1 else [0.0, min(1.0, times * high)],
+        "documents": min(sizes),
+        "smallest_p_value": majority_p_value([found[n][0] for n in sizes]),
+        "false_alarm_rate_90": [low, high],
         "segment_documents": calibration.segment_reference(document.script).documents,
         "segment_documents_needed": needed,
     }
