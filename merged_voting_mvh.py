@@ -8,14 +8,13 @@ member about what its p-value stands on, such as a script it never saw, is a dou
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .corrections_mvh import adjust, documents_needed, known
 from .merging_mvh import MERGERS, Merger
-from .parts_mvh import factor
-from .pvalues_mvh import false_alarm_interval
 from .readings_mvh import Reading, nearest
 from .references_mvh import Calibration, Document
 from .statistics_mvh import document_margin
@@ -26,6 +25,7 @@ from .voting_mvh import (
     by_parts,
     decide,
     doubts_about,
+    highest_rate,
     rare_script,
     too_short_to_tell,
 )
@@ -87,11 +87,13 @@ def decide_merged(
         warnings.append(UNCALIBRATED_WARNING)
     else:
         p_document = float(merge(np.array([[one["p_value"]] for one in said]))[0])
-        about = _rests_on(said, merge, len(grid), alpha, correction)
-        for name, one, reading, calibration in zip(names, said, readings, calibrations, strict=True):
-            own, parts = reading.document, one["calibration"]["parts"]
-            doubts += [f"{name}: {doubt}" for doubt in doubts_about(own, calibration)]
-            told = by_parts(own, calibration, parts) + rare_script(own, calibration)
+        highest = partial(highest_rate, alpha=alpha / merge.factor(len(said)), level=1 - 2 * 0.05 / len(said))
+        rates = [highest(reading.document, one) for reading, one in zip(readings, calibrations, strict=True)]
+        about = _rests_on(said, rates, merge, len(grid), alpha, correction)
+        for name, its, reading, calibration in zip(names, said, readings, calibrations, strict=True):
+            text, parts = reading.document, its["calibration"]["parts"]
+            doubts += [f"{name}: {doubt}" for doubt in doubts_about(text, calibration)]
+            told = by_parts(text, calibration, parts) + rare_script(text, calibration)
             warnings += [f"{name}: {warning}" for warning in told]
         if (smallest := about["smallest_p_value"]) > alpha:
             reasons.append(
@@ -123,26 +125,21 @@ def decide_merged(
     }
 
 
-def _rests_on(said: Sequence[dict[str, Any]], merge: Merger, m: int, alpha: float, correction: str) -> dict[str, Any]:
+def _rests_on(
+    said: Sequence[dict[str, Any]], rates: Sequence[float], merge: Merger, m: int, alpha: float, correction: str
+) -> dict[str, Any]:
     """What merged p-values rest on; see `voting_mvh`. The realised rate is known from above only.
 
     A merged p-value <= alpha needs a member's p-value <= alpha / factor, so the realised rate is at most the sum of the
     members' rates there; each stays below its 1 - 0.05 / K quantile at once with a probability of at least 95 %.
     """
-    members, allowed = len(said), alpha / merge.factor(len(said))
     abouts = [one["calibration"] for one in said]
-    level = 1 - 2 * 0.05 / members
-    highest = [
-        times * false_alarm_interval(about["documents"], allowed / times, level)[1]
-        for about in abouts
-        for times in [factor(about["parts"])]
-    ]
     return {
         "group": " | ".join(dict.fromkeys(about["group"] for about in abouts)),
         "parts": max(about["parts"] for about in abouts),
         "documents": min(about["documents"] for about in abouts),
         "smallest_p_value": float(merge(np.array([[about["smallest_p_value"]] for about in abouts]))[0]),
-        "false_alarm_rate_90": [0.0, min(1.0, sum(highest))],
+        "false_alarm_rate_90": [0.0, min(1.0, sum(rates))],
         "segment_documents": min(about["segment_documents"] for about in abouts),
-        "segment_documents_needed": documents_needed(m, allowed, correction),
+        "segment_documents_needed": documents_needed(m, alpha / merge.factor(len(said)), correction),
     }

@@ -370,6 +370,17 @@ def _smallest_and_interval(n: int, level: float, confidence: float | None) -> tu
     return smallest, false_alarm_interval(n, level)
 
 
+def highest_rate(document: Document, calibration: Calibration, alpha: float, level: float) -> float:
+    """Below what the realised rate of "p <= alpha" lies for documents like one, with probability (1 + level) / 2.
+
+    Of K parts k are flagged at once at most 1 / k times as often as all of them one by one (Markov's inequality).
+    """
+    parts = parts_of(document, calibration)
+    sizes = [calibration.document[_group(part, calibration)].documents for part in parts]
+    highest = {n: false_alarm_interval(n, alpha / factor(len(parts)), level)[1] for n in set(sizes)}
+    return min(1.0, sum(highest[n] for n in sizes) / majority(len(parts)))
+
+
 def _rests_on(
     document: Document, calibration: Calibration, alpha: float, correction: str, confidence: float | None
 ) -> dict[str, Any]:

@@ -6,10 +6,12 @@ from scipy.stats import beta, false_discovery_control
 
 from mvh.calibration_mvh import POOLED, Document, decode_calibration, encode_calibration
 from mvh.corrections_mvh import adjust
+from mvh.merged_voting_mvh import decide_merged
 from mvh.parts_mvh import majority_p_value, parts_of
 from mvh.pvalues_mvh import false_alarm_interval, sigmoid, with_confidence
+from mvh.readings_mvh import Reading
 from mvh.results_mvh import screen_results
-from mvh.voting_mvh import VOTES, check_alpha, decide, screen
+from mvh.voting_mvh import VOTES, check_alpha, decide, highest_rate, screen
 
 
 def human(count, seed, script="latin", segments=(1, 2, 3, 4), tokens=256):
@@ -140,6 +142,31 @@ def test_a_long_text_of_parts_too_short_to_tell_is_uncertain():
     long = verdict(calibration, [-1.0] * 14)
     assert long["label"] is None and long["calibration"]["parts"] == 3
     assert any("too short to tell: below 2000" in warning for warning in long["warnings"])
+
+
+def test_members_whose_p_values_are_merged_judge_by_parts_too(calibration):
+    longer = make(whole=human(200, 9, segments=[1, 2, 20]))
+    spans = np.column_stack([np.arange(8), np.arange(1, 9)]) * 1000
+    reading = Reading(Document(np.full(8, 9.0), np.full(8, 256), "latin"), spans)
+    result = decide_merged(
+        reading.document,
+        [reading, reading],
+        [calibration, longer],
+        ["a", "b"],
+        "mean_p",
+        0.05,
+        "bh",
+        "calibrated",
+        "conformal",
+    )
+    alone = [decide(reading.document, one, 0.05, "bh", "calibrated", "conformal") for one in (calibration, longer)]
+    assert [one["calibration"]["parts"] for one in alone] == [2, 1] and result["calibration"]["parts"] == 2
+    assert result["p_value"] == pytest.approx(sum(one["p_value"] for one in alone)) and result["label"] == 1
+    assert [w[:2] for w in result["warnings"] if "parts" in w] == ["a:"]
+    each = [highest_rate(reading.document, one, 0.025, 0.95) for one in (calibration, longer)]
+    assert result["calibration"]["false_alarm_rate_90"] == [0.0, pytest.approx(sum(each))]
+    n = longer.document[longer.group_of("latin", 2048)].documents
+    assert each[1] == pytest.approx(false_alarm_interval(n, 0.025, 0.95)[1]) and 0 < each[0] < 0.2
 
 
 def test_calibrated_flags_by_many_parts_need_more_documents_and_say_so(calibration):
