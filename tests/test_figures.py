@@ -173,8 +173,8 @@ def russian_papers_claim():
     rare = decode_calibration(config["calibration"]).segment[""].documents
     return (
         f"in {papers['documents']} long Russian papers `mvh-mini-multi` shows none with `bh`: its calibration has "
-        f"{rare} human texts of all scripts but Latin. Without a correction it flags {none['power']:.3f} of the machine segments, and {none['fdr']:.3f} "
-        "of what"
+        f"{rare} human texts of all scripts but Latin. Without a correction it flags {none['power']:.3f} of the machine "
+        f"segments, and {none['fdr']:.3f} of what"
     )
 
 
