@@ -54,6 +54,11 @@ def factor(parts: int) -> float:
     return parts / majority(parts)
 
 
+def majority_rate(rates: Sequence[float]) -> float:
+    """At most how often a majority k of K parts is flagged at once, if each is at its own rate: their sum / k (Markov)."""
+    return min(1.0, sum(rates) / majority(len(rates)))
+
+
 def majority_p_value(p_values: Sequence[float]) -> float:
     """K / k times the k-th smallest of K p-values, at most 1, where k is their smallest majority; one alone stays as it is."""
     return min(1.0, factor(len(p_values)) * sorted(p_values)[majority(len(p_values)) - 1])

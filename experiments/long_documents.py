@@ -61,8 +61,8 @@ def by_parts(documents: Sequence[Document], calibration: Calibration) -> dict[st
     unlimited = limited(calibration, sys.maxsize)
     return {
         "documents": len(documents),
-        "parts_median": float(np.median(count)) if count else None,
-        "parts_most": max(count, default=0),
+        "parts_median": float(np.median(count)),
+        "parts_most": max(count),
         "by_parts": flagged(documents, calibration),
         "whole": flagged(documents, unlimited),
     }
@@ -106,7 +106,7 @@ def page(report: dict[str, Any]) -> str:
                 row["label"],
                 f"{row['tokens_from']:,}",
                 row["documents"],
-                f"{row['parts_median']:g} ({row['parts_most']})" if row["documents"] else None,
+                f"{row['parts_median']:g} ({row['parts_most']})",
                 *(_shown(row["by_parts"][str(alpha)]) for alpha in ALPHAS),
                 _shown(row["whole"]["0.05"]),
             ]
@@ -131,8 +131,6 @@ def page(report: dict[str, Any]) -> str:
 
 
 def _shown(rate: dict[str, Any]) -> str:
-    if rate["rate"] is None:
-        return "–"
     low, high = rate["interval_95"]
     return f"{rate['rate']:.3f} ({low:.3f} to {high:.3f})"
 

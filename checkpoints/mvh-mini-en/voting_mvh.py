@@ -17,7 +17,7 @@ import numpy as np
 
 from .corrections_mvh import adjust, benjamini_hochberg, documents_needed, known
 from .languages_mvh import NAMES
-from .parts_mvh import factor, majority, majority_p_value, parts_of
+from .parts_mvh import factor, majority, majority_p_value, majority_rate, parts_of
 from .pvalues_mvh import P_VALUES, conformal_p_values, false_alarm_interval, softmax_p_values, with_confidence
 from .references_mvh import POOLED, Calibration, Document
 from .statistics_mvh import STATISTICS, document_margin
@@ -371,14 +371,11 @@ def _smallest_and_interval(n: int, level: float, confidence: float | None) -> tu
 
 
 def highest_rate(document: Document, calibration: Calibration, alpha: float, level: float) -> float:
-    """Below what the realised rate of "p <= alpha" lies for documents like one, with probability (1 + level) / 2.
-
-    Of K parts k are flagged at once at most 1 / k times as often as all of them one by one (Markov's inequality).
-    """
+    """Below what the realised rate of "p <= alpha" lies for documents like one, with probability (1 + level) / 2."""
     parts = parts_of(document, calibration)
     sizes = [calibration.document[_group(part, calibration)].documents for part in parts]
     highest = {n: false_alarm_interval(n, alpha / factor(len(parts)), level)[1] for n in set(sizes)}
-    return min(1.0, sum(highest[n] for n in sizes) / majority(len(parts)))
+    return majority_rate([highest[n] for n in sizes])
 
 
 def _rests_on(
@@ -386,8 +383,7 @@ def _rests_on(
 ) -> dict[str, Any]:
     """What a verdict's p-values rest on: the group, its documents, and where its realised false-alarm rate lies.
 
-    Of a document judged by parts it is the group of those with the fewest documents, and the rate is known from above only:
-    k of K parts are flagged at once at most 1 / k times as often as all of them one by one (Markov's inequality).
+    Of a document judged by parts it is the group of those with the fewest documents, and the rate is known from above only.
     """
     parts = parts_of(document, calibration)
     groups = [_group(part, calibration) for part in parts]
@@ -396,7 +392,7 @@ def _rests_on(
     found = {n: _smallest_and_interval(n, alpha / factor(len(parts)), confidence) for n in set(sizes)}
     low, high = found[sizes[0]][1]
     if len(parts) > 1:
-        low, high = 0.0, min(1.0, sum(found[n][1][1] for n in sizes) / majority(len(parts)))
+        low, high = 0.0, majority_rate([found[n][1][1] for n in sizes])
     if correction == "calibrated":
         most = max(parts, key=lambda part: len(part.margins))
         simes = calibration.simes[_group(most, calibration)]
