@@ -9,6 +9,7 @@ Letters in shape comments: B segments, T tokens, A attention heads, D width of a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -51,13 +52,30 @@ def attention(
         return sdpa_attention_forward(
             module, query, key, value, attention_mask, dropout=dropout, scaling=scaling, **kwargs
         )
-    batch, heads, tokens, width = query.shape
-    query = query * (width**-0.5 if scaling is None else scaling)
-    query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
-    bias = None
+    query = query * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    biases = []
     if attention_mask is not None:  # added: filling by a mask that heads share takes three times as long
         bias = torch.zeros_like(attention_mask, dtype=query.dtype)  # (B, 1, T, T)
-        bias.masked_fill_(~attention_mask, torch.finfo(query.dtype).min / 2)  # half: a sum cannot overflow
+        biases = [bias.masked_fill_(~attention_mask, torch.finfo(query.dtype).min / 2)]  # half: a sum cannot overflow
+    return three_steps(query, key, value, biases).transpose(1, 2), None
+
+
+def three_steps(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, biases: Sequence[torch.Tensor]
+) -> torch.Tensor:
+    """A product, a softmax and a product, over a few segments at a time.
+
+    Args:
+        query: Scaled, shape (B, A, T, D).
+        key: Shape (B, A, T, D).
+        value: Shape (B, A, T, D).
+        biases: What is added to the scores, in their number type: (B or 1, A or 1, T or 1, T) each.
+
+    Returns:
+        The context, shape (B, A, T, D).
+    """
+    batch, heads, tokens, _ = query.shape
+    query, key, value = query.contiguous(), key.contiguous(), value.contiguous()
     # with a graph the scores are kept anyway, and one pass over all is quickest
     step = batch if torch.is_grad_enabled() else max(1, SCORES_AT_ONCE // (heads * tokens**2))
     contexts = []
@@ -65,10 +83,10 @@ def attention(
         some = slice(first, first + step)
         q, k, v = (states[some].flatten(0, 1) for states in (query, key, value))  # (b * A, T, D)
         scores = torch.bmm(q, k.transpose(1, 2))  # (b * A, T, T)
-        if bias is not None:
-            scores.unflatten(0, (-1, heads)).add_(bias[some])
+        for bias in biases:
+            scores.unflatten(0, (-1, heads)).add_(bias[some] if len(bias) == batch else bias)
         contexts.append(torch.bmm(scores.softmax(-1), v).unflatten(0, (-1, heads)))  # (b, A, T, D)
-    return torch.cat(contexts).transpose(1, 2), None
+    return torch.cat(contexts)
 
 
 def serves(

@@ -31,7 +31,6 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 from .attention_mvh import use_plain_attention
 from .bag_mvh import NgramBag
 from .configuration_mvh import MvhConfig
-from .deberta_mvh import use_fast_attention
 from .pooling_mvh import Pooling, pooled_width
 
 
@@ -249,7 +248,16 @@ class MvhForSequenceClassification(PreTrainedModel):
         if getattr(self.encoder, "pooler", None) is not None:
             self.encoder.pooler = None
         use_plain_attention(self.encoder)
-        use_fast_attention(self.encoder)
+        family = self.encoder.config.model_type
+        # each of these imports transformers' code of its family, which the first verdict of the others need not wait for
+        if family == "deberta-v2":
+            from .deberta_mvh import use_fast_attention
+
+            use_fast_attention(self.encoder)
+        elif family == "mpnet":
+            from .mpnet_mvh import use_shared_distances
+
+            use_shared_distances(self.encoder)
 
 
 def all_finite(tensor: torch.Tensor) -> bool:
