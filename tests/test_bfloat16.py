@@ -16,6 +16,7 @@ from .conftest import TINY
 SHAPES = {
     "bert": {},
     "roberta": {"max_position_embeddings": 130},
+    "mpnet": {"max_position_embeddings": 130},
     "deberta-v2": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 16,
                    "share_att_key": True, "max_relative_positions": -1, "norm_rel_ebd": "layer_norm"},
 }  # fmt: skip
@@ -198,7 +199,7 @@ def test_three_steps_step_aside():
 
 def test_a_backbone_told_otherwise_keeps_its_attention(model):
     kind = model.config.backbone_config.model_type
-    assert model.encoder.config._attn_implementation == ("eager" if kind == "deberta-v2" else NAME)
+    assert model.encoder.config._attn_implementation == ("eager" if kind in ("deberta-v2", "mpnet") else NAME)
     model.encoder.config._attn_implementation = "eager"
     attention_mvh.use_plain_attention(model.encoder)
     assert model.encoder.config._attn_implementation == "eager"

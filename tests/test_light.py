@@ -100,6 +100,7 @@ def test_an_export_judges_as_the_detector_does(kind, request):
         ("bert", {}, {"bag": {"orders": [2], "buckets": 16}, "character_bag": {"orders": [2, 3, 8], "buckets": 256}}),
         ("roberta", {"max_position_embeddings": 130}, {"pooling": "mean"}),
         ("bert", {}, {"pooling": "statistics"}),
+        ("mpnet", {"max_position_embeddings": 130}, {"pooling": "statistics"}),
         ("deberta-v2", {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 16,
                         "share_att_key": True, "max_relative_positions": -1, "norm_rel_ebd": "layer_norm"}, {}),
     ],
