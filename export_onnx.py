@@ -30,7 +30,7 @@ TOLERANCE = 1e-3  # between margins, which are differences of logits
 SAMPLES = (
     "Short.",
     "The committee met on Tuesday and, after a long debate, sent the budget back to the treasurer. " * 30,
-    "Ein kurzer Text, с русскими словами, 和中文 — and a [SEP] that is only text.",
+    "Ein kurzer Text, с русскими словами, 和中文 — and a [SEP] or </s> that is only text.",
 )
 
 

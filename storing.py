@@ -1,8 +1,9 @@
 """Weights -> the number types they are stored in, and back from a folder: float32, float16, bfloat16, or a byte each.
 
 "float8_e4m3fn" (1 sign, 4 exponent and 3 mantissa bits; Micikevicius et al. 2022, arXiv 2209.05433) keeps large matrices in a
-byte a weight, which moves each by at most a sixteenth, and all else in float16. transformers loads any of them as float32, so
-a folder needs no code for it. A calibration has to be made of the weights as they are stored.
+byte a weight, which moves each by at most a sixteenth or, where that is more, 2^-10, and all else in float16. transformers
+loads any of them as float32, so a folder needs no code for it. A calibration has to be made of the weights as they are
+stored.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     accelerate launch train.py recipes/article_en.yaml --train_file train.jsonl --output_dir runs/en
     accelerate launch train.py recipes/article_union.yaml --train_file en.jsonl all.jsonl --documents 1000
-    python -m mvh.train recipes/mvh-mini-en.yaml --dataset runs/data --num_train_epochs 2
+    python -m mvh.train recipes/article_minilm.yaml --dataset runs/data --learning_rate 1e-4
 
 A recipe is a YAML of the fields of `ModelArguments`, `DataArguments` and `MvhTrainingArguments` in recipe.py (all
 of `transformers.TrainingArguments` among them); every field can be overridden on the command line. Data come as SemEval

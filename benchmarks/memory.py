@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from mvh.benchmarks.measuring import heading, machine, write
 from mvh.benchmarks.samples import document, read_sentences
@@ -61,6 +62,12 @@ def load(folder: Path, layers: int | None) -> MvhDetectPipeline:
     model, tokenizer = open_folder(folder)
     if layers is not None:
         model.encoder.encoder.layer = model.encoder.encoder.layer[:layers]
+        if model.pool.every_layer:  # the head reads the layers that are left
+            width = 2 * (layers + 1) * model.config.backbone_config.hidden_size
+            first = next(module for module in model.head.modules() if isinstance(module, torch.nn.Linear))
+            for owner, name in ((model.pool, "mean"), (model.pool, "std"), (first, "weight")):
+                kept = getattr(owner, name).detach()[..., :width].contiguous()
+                setattr(owner, name, torch.nn.Parameter(kept, requires_grad=False))
     return MvhDetectPipeline(model=model, tokenizer=tokenizer, device="cpu")
 
 

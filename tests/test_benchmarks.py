@@ -13,6 +13,7 @@ from mvh.benchmarks import detect as detecting
 from mvh.benchmarks import measuring, memory, parity, samples, work
 from mvh.benchmarks.rivals import ONNX_PACKAGES, OPENVINO_PACKAGES, chunk_ids, missing, onnx, openvino, stock
 from mvh.opening import read_config
+from mvh.shipped import SHIPPED
 
 from .conftest import TINY, make_text
 
@@ -160,3 +161,11 @@ def test_memory_of_a_text_and_a_stream(detector, texts):
         row = json.loads(done.stdout)
         assert 0 <= row["above_mb"] < 500
     assert row["in_order"] and row["read_before_first"] < 700
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+def test_memory_is_measured_with_few_layers_of_the_shipped_detector(layers):
+    """Its head reads every layer, and then those that are left."""
+    detect = memory.load(SHIPPED, layers)
+    assert len(detect.model.encoder.encoder.layer) == layers
+    assert np.isfinite(detect("It was raining again and the bus was late, so we walked.")["margin"])

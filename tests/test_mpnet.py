@@ -7,7 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoConfig, AutoModel
 
-from mvh import attention_mvh
+from mvh import attention_mvh, mpnet_mvh
 from mvh.configuration_mvh import MvhConfig
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.mpnet_mvh import FastMPNetEncoder, FastMPNetSelfAttention, use_shared_distances
@@ -156,6 +156,16 @@ def test_a_detector_on_mpnet_uses_it_and_its_weights_load_without():
     assert {type(layer.attention.attn) for layer in model.encoder.encoder.layer} == {FastMPNetSelfAttention}
     plain = AutoModel.from_config(backbone, add_pooling_layer=False)
     assert plain.load_state_dict(model.encoder.state_dict()).missing_keys == []
+
+
+def test_a_version_that_asks_otherwise_keeps_its_own_with_a_warning(monkeypatch):
+    plain, _ = pair()
+    said = []
+    monkeypatch.setattr(mpnet_mvh.MPNetSelfAttention, "forward", lambda self, hidden_states, mask: None)
+    monkeypatch.setattr(mpnet_mvh.logger, "warning_once", said.append)
+    use_shared_distances(plain)
+    assert not any(isinstance(module, (FastMPNetEncoder, FastMPNetSelfAttention)) for module in plain.modules())
+    assert len(said) == 1 and "position_bias" in said[0]
 
 
 def test_other_backbones_are_left_as_they_are():

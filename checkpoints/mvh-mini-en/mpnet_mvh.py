@@ -10,13 +10,19 @@ Letters in shape comments: B segments, T tokens, A attention heads, D width of a
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 from torch import nn
 from transformers.models.mpnet.modeling_mpnet import MPNetEncoder, MPNetSelfAttention
+from transformers.utils import logging
 
 from .attention_mvh import three_steps
+
+logger = logging.get_logger(__name__)
+
+ASKED_WITH = ("hidden_states", "attention_mask", "position_bias", "output_attentions")
 
 
 class FastMPNetEncoder(MPNetEncoder):
@@ -42,7 +48,7 @@ class FastMPNetSelfAttention(MPNetSelfAttention):
 
         Args:
             hidden_states: Shape (B, T, A * D).
-            attention_mask: What is added to all scores of a token, 0 or a very low number, shape (B, 1, 1, T).
+            attention_mask: What is added to all scores of a token, 0 or a very low number, shape (B, 1, 1 or T, T).
             position_bias: What is added for the distance of two tokens, shape (1, A, T, T).
             output_attentions: Left to transformers: attention weights are never kept here.
             **kwargs: As transformers has them, unused.
@@ -74,6 +80,12 @@ def use_shared_distances(backbone: nn.Module) -> None:
 
     Weights stay in place under their names, so checkpoints load in both directions.
     """
+    if not set(ASKED_WITH) <= set(inspect.signature(MPNetSelfAttention.forward).parameters):
+        logger.warning_once(
+            f"The fast MPNet attention expects to be asked with {', '.join(ASKED_WITH)}, and this version of transformers "
+            "asks otherwise: transformers' own is used."
+        )
+        return
     for module in backbone.modules():
         if type(module) is MPNetEncoder:
             module.__class__ = FastMPNetEncoder
