@@ -10,8 +10,8 @@ are full, nothing can be won by sorting them, only by quicker arithmetic. Varian
 (median and spread), documents per second, how many times as fast as the first variant (ratio of medians), how often the
 label is that of mvh in float32, and the share of the matrix-multiply peak of the same number type measured in the same
 rounds: useful arithmetic, padding and everything but the model's products not counted, over the time of the whole call.
-`--shape mdeberta` measures a model of mDeBERTa-v3-base's shape with random weights and the tokenizer of --model, whose labels
-mean nothing; its documents are shorter, and only the stock pipeline is its rival.
+`--shape minilm` measures a model of MiniLM-L6's shape with random weights and the tokenizer of --model, whose labels mean
+nothing, and `--shape mdeberta` one of mDeBERTa-v3-base's; its documents are shorter, and only the stock pipeline is its rival.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import DebertaV2Config
+from transformers import BertConfig, DebertaV2Config, PretrainedConfig
 
 from mvh.benchmarks.measuring import heading, interleave, machine, multiply, peak, spread, write
 from mvh.benchmarks.rivals import ONNX_PACKAGES, OPENVINO_PACKAGES, Rival, missing, onnx, openvino, stock
@@ -53,6 +53,7 @@ PEAKS = {
 }  # fmt: skip
 SIZES = {
     None: (12, 100, 1, 20_000),
+    "minilm": (12, 100, 1, 20_000),
     "mdeberta": (6, 24, 1, 4_000),
 }  # mixed, everyday, long documents; words of the longest
 MDEBERTA = {
@@ -61,6 +62,13 @@ MDEBERTA = {
     "share_att_key": True, "position_biased_input": False, "type_vocab_size": 0, "max_position_embeddings": 512,
     "max_relative_positions": -1,
 }  # fmt: skip
+SHAPES: dict[str, tuple[type[PretrainedConfig], dict[str, Any]]] = {
+    "minilm": (
+        BertConfig,
+        {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536},
+    ),
+    "mdeberta": (DebertaV2Config, MDEBERTA),
+}  # of all-MiniLM-L6-v2 and of mDeBERTa-v3-base
 
 
 def load(folder: Path, shape: str | None) -> MvhDetectPipeline:
@@ -74,10 +82,12 @@ def load(folder: Path, shape: str | None) -> MvhDetectPipeline:
         raise ValueError(
             f"{folder} reads features or characters beside tokens, and the rivals give a model tokens alone."
         )
-    if shape == "mdeberta":
+    if shape is not None:
         torch.manual_seed(0)
-        backbone = DebertaV2Config(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **MDEBERTA)
-        model = MvhForSequenceClassification(MvhConfig(backbone_config=backbone, name="mdeberta-shape")).eval()
+        kind, fields = SHAPES[shape]
+        backbone = kind(vocab_size=len(tokenizer), pad_token_id=tokenizer.pad_token_id, **fields)
+        config = MvhConfig(backbone_config=backbone, name=f"{shape}-shape")
+        model = MvhForSequenceClassification(config).eval()
     return MvhDetectPipeline(model=model, tokenizer=tokenizer, device="cpu")
 
 
@@ -196,7 +206,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     )
     parser.add_argument("--model", type=Path, default=SHIPPED, help="checkpoint folder (default: the shipped one)")
     parser.add_argument(
-        "--shape", choices=("mdeberta",), help="a random model of this shape in place of the checkpoint's"
+        "--shape", choices=tuple(SHAPES), help="a random model of this shape in place of the checkpoint's"
     )
     parser.add_argument("--texts", type=Path, help='JSONL whose "text" fields the documents are made of')
     parser.add_argument("--documents", type=int, help="in the mixed set (default: 12, of a shape 6)")
@@ -229,7 +239,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     }
     detect = load(args.model, args.shape)
     with tempfile.TemporaryDirectory() as folder:
-        ways, report["missing"] = variants(detect, Path(folder), others=args.shape is None)
+        ways, report["missing"] = variants(detect, Path(folder), others=args.shape != "mdeberta")
         for name, texts in sets.items():
             words = sum(len(text.split()) for text in texts)
             rows = measure(detect, ways, texts, rounds)

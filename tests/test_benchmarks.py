@@ -144,11 +144,13 @@ def test_a_record_of_parity_is_kept_in_the_calibration(detector, texts, tmp_path
     assert "many.jsonl line 2" in capsys.readouterr().err
 
 
-def test_mdeberta_shape_reads_and_scores(loaded, detector, monkeypatch):
+@pytest.mark.parametrize(("shape", "kind"), [("mdeberta", "deberta-v2"), ("minilm", "bert")])
+def test_a_shape_reads_and_scores(loaded, detector, monkeypatch, shape, kind):
     small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    monkeypatch.setattr(detecting, "MDEBERTA", detecting.MDEBERTA | small)
-    shaped = detecting.load(detector, "mdeberta")
-    assert shaped.model.config.backbone_config.model_type == "deberta-v2"
+    config, fields = detecting.SHAPES[shape]
+    monkeypatch.setitem(detecting.SHAPES, shape, (config, fields | small))
+    shaped = detecting.load(detector, shape)
+    assert shaped.model.config.backbone_config.model_type == kind
     assert np.isfinite(detecting.mvh_margins(shaped, [make_text(0, 50, seed=1)], "float32")[0]).all()
     assert (work.work_per_length(shaped.model)[:2] > 0).all() and torch.is_grad_enabled()
 
