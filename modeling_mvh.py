@@ -244,7 +244,7 @@ class MvhForSequenceClassification(PreTrainedModel):
         return torch.cat([pooled, scaled.to(pooled.dtype)], dim=-1)
 
     def _fit_backbone(self) -> None:
-        """Remove BERT's and XLM-R's pooler, which the head never reads and no gradient reaches; make attention fast."""
+        """Remove the pooler of BERT and its kin, which the head never reads and no gradient reaches; make attention fast."""
         if getattr(self.encoder, "pooler", None) is not None:
             self.encoder.pooler = None
         use_plain_attention(self.encoder)
