@@ -1,6 +1,7 @@
 """Passages: joined, refined inside their neighbourhood, and true to a planted switch."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -116,19 +117,28 @@ def test_score_and_p_value_are_those_of_the_flagged_segments():
         refine_passages(segments, "machine", starts, np.full(24, BLOCK_TOKENS), np.zeros(3))
 
 
-def test_a_block_is_the_mean_of_the_windows_that_hold_it():
+def test_every_block_is_scored_once_beside_a_neighbour_whichever_others_are_wanted():
     asked = []
 
     def score(windows):
         asked.append(windows)
         return np.array([10.0 * begin for begin, _ in windows])
 
-    assert block_margins(4, [0, 1, 2, 3], score).tolist() == [0, 5, 15, 20]
-    assert asked == [[(0, 2), (1, 3), (2, 4)]]
-    some = block_margins(4, [2], score)
-    assert some[2] == 15 and np.isnan(some[[0, 1, 3]]).all()
-    assert block_margins(1, [0], score).tolist() == [0] and asked[-1] == [(0, 1)]
-    assert np.isnan(block_margins(3, [], score)).all() and len(asked) == 3
+    assert block_margins(4, [0, 1, 2, 3], score).tolist() == [0, 0, 20, 20]
+    assert asked == [[(0, 2), (2, 4)]]
+    assert block_margins(5, [3, 4], score)[3:].tolist() == [20, 30], (
+        "the last of an odd number beside the one before it"
+    )
+    for count in (1, 2, 3, 8, 9):
+        whole = block_margins(count, range(count), score)
+        windows = asked[-1]
+        assert len(windows) == math.ceil(count / 2) and {end - begin for begin, end in windows} == {min(count, 2)}
+        for block in range(count):
+            alone = block_margins(count, [block], score)
+            assert alone[block] == whole[block] and np.isnan(np.delete(alone, block)).all()
+            assert asked[-1][0][0] <= block < asked[-1][0][1]
+    calls = len(asked)
+    assert np.isnan(block_margins(3, [], score)).all() and len(asked) == calls
 
 
 def test_blocks_tile_the_core_and_know_their_place(tokenizer):

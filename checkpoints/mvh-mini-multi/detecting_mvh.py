@@ -225,7 +225,7 @@ class Detecting(ABC):
         near = edge_segments([segment["label"] == positive for segment in segments])
         blocks = sum(len(output["block_starts"]) for output in outputs)
         alone = len(self.members) == 1 and not self.members[0].config.feature_names
-        if not near or edges == "grid" or not alone or blocks < 3:  # two blocks share all windows
+        if not near or edges == "grid" or not alone or blocks < 3:  # two blocks are one window
             return merge_passages(segments, positive)
         return refine_passages(segments, positive, *self.block_margins(outputs, near))
 
