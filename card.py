@@ -27,12 +27,12 @@ from mvh.identity_mvh import calibration_id, merges
 from mvh.languages_mvh import NAMES
 from mvh.pvalues_mvh import false_alarm_interval
 from mvh.references_mvh import POOLED
+from mvh.shipped import HUB_NAME
 from mvh.voting_mvh import spoken_languages
 
 TEMPLATE = Path(__file__).resolve().parent / "model_card.md"
 REQUIREMENTS = ("torch", "transformers", "safetensors", "numpy", "scipy")
 LICENSE = "apache-2.0"
-HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 OUTSIDE = re.compile(
     r"(?<![\w./:])(?:\.\./|/)[^\s'\"]*?([^\s/'\"]+)(?=['\"\s]|$)"
 )  # a path that leads out of the project

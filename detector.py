@@ -13,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import tee
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from mvh.opening import open_pipeline
-from mvh.pipeline_mvh import MvhDetectPipeline
-from mvh.report import ReportDocument, render_cell
-from mvh.results_mvh import settings_of
 from mvh.shipped import SHIPPED, resolved
+
+if TYPE_CHECKING:  # the checkpoint brings its own, and a first verdict need not wait for another copy
+    from mvh.pipeline_mvh import MvhDetectPipeline
 
 
 class Result(dict[str, Any]):
@@ -32,6 +32,8 @@ class Result(dict[str, Any]):
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the report's verdict, map, passages and text."""
+        from mvh.report import ReportDocument, render_cell  # of use in notebooks alone
+
         return render_cell(ReportDocument(self.name, self.text, dict(self)), f"mvh-{uuid4().hex[:8]}")
 
     def plot(self, ax: Any = None) -> Any:
@@ -84,6 +86,8 @@ class Detector:
 
     def identity(self) -> dict[str, Any]:
         """What results depend on: weights, normaliser, number type, calibration (of merging members: theirs) and settings."""
+        from mvh.results_mvh import settings_of
+
         pipeline = self.pipeline
         settings = settings_of(pipeline.model.config, pipeline.calibration_id is not None, {})
         return pipeline.identity() | {"calibration": pipeline.calibration_id, "settings": settings}

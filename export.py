@@ -24,13 +24,14 @@ import torch
 from transformers import PreTrainedModel
 
 from mvh.calibration_mvh import decode_calibration
-from mvh.card import HUB_NAME, read_figures, write_card
+from mvh.card import read_figures, write_card
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.opening import open_folder
 from mvh.pipeline_mvh import MvhDetectPipeline
 from mvh.placing import unfinished_folder
 from mvh.recipe import STORE_DTYPES
 from mvh.seen import USES, read_seen, write_hashes
+from mvh.shipped import HUB_NAME
 from mvh.storing import cast, stored_dtype
 
 ROOT = Path(__file__).resolve().parent

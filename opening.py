@@ -1,7 +1,7 @@
 """Opening a checkpoint, whether it holds one detector or an ensemble; what is wrong with it is one sentence.
 
 `open_pipeline` gives the pipeline with the code that came with the checkpoint, `open_folder` model and tokenizer under
-today's code.
+today's code. Only the latter imports that: a first verdict need not wait for a second copy of it.
 """
 
 from __future__ import annotations
@@ -13,19 +13,13 @@ from typing import Any
 
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
-from transformers import AutoTokenizer, PreTrainedModel, pipeline
+from transformers import AutoTokenizer, pipeline
 from transformers.utils import cached_file
 
-from mvh.card import HUB_NAME
-from mvh.ensemble_mvh import MvhEnsembleForSequenceClassification
-from mvh.modeling_mvh import MvhForSequenceClassification
-from mvh.pipeline_mvh import TASK
-from mvh.shipped import resolved
+from mvh.shipped import HUB_NAME, resolved
 
-MODELS: dict[str, type[PreTrainedModel]] = {
-    "mvh": MvhForSequenceClassification,
-    "mvh-ensemble": MvhEnsembleForSequenceClassification,
-}
+TASK = "mvh-detect"  # that of `pipeline_mvh`
+KINDS = ("mvh", "mvh-ensemble")  # model types of our checkpoints
 UNLOADABLE = "with any of the following classes"  # transformers' words, followed by the traceback of each class
 MET = re.compile(r"\w+(?:Error|Exception): (.+)")
 FROM_HUB = ("revision", "token", "cache_dir")  # options of a pipeline that say which config.json is meant
@@ -100,7 +94,7 @@ def refuse_other(name: str, where: dict[str, Any]) -> None:
         Path(name) if Path(name).is_dir() else Path(str(cached_file(name, "config.json", **where))).parent
     )
     kind, tasks = (config.get(key) if isinstance(config, dict) else None for key in ("model_type", "custom_pipelines"))
-    if kind not in MODELS and TASK not in (tasks or {}):
+    if kind not in KINDS and TASK not in (tasks or {}):
         raise ValueError(f"{name} is no detector of mvh: its config.json names no pipeline.")
 
 
@@ -135,7 +129,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         ValueError: If there is none, it cannot be read, or it is not one of ours.
     """
     config = read_json(folder)
-    if not isinstance(config, dict) or config.get("model_type") not in MODELS:
+    if not isinstance(config, dict) or config.get("model_type") not in KINDS:
         kind = config.get("model_type") if isinstance(config, dict) else type(config).__name__
         raise ValueError(f"{folder} holds a model of type {kind!r} and no detector of mvh.")
     return config
@@ -147,9 +141,13 @@ def open_folder(folder: Path) -> tuple[Any, Any]:
     Raises:
         ValueError: If it is no checkpoint of ours, or its weights or tokenizer are missing or damaged.
     """
-    kind = MODELS[read_config(folder)["model_type"]]
+    from mvh.ensemble_mvh import MvhEnsembleForSequenceClassification
+    from mvh.modeling_mvh import MvhForSequenceClassification
+
+    ensemble = read_config(folder)["model_type"] == "mvh-ensemble"
+    kind = MvhEnsembleForSequenceClassification if ensemble else MvhForSequenceClassification
     try:
-        model = kind.from_pretrained(folder, use_safetensors=True)
+        model: Any = kind.from_pretrained(folder, use_safetensors=True)
     except SafetensorError as error:
         raise ValueError(f"The weights in {folder} are damaged or truncated ({error}).") from error
     except ValueError as error:

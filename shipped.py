@@ -1,10 +1,12 @@
-"""The detectors that come with the sources, by their bare names: "mvh-mini-multi" -> its folder in checkpoints/."""
+"""Names of detectors: the Hub's, and those that come with the sources: "mvh-mini-multi" -> its folder in checkpoints/."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 CHECKPOINTS = Path(__file__).parent / "checkpoints"
+HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 SHIPPED = CHECKPOINTS / "mvh-mini-en"  # the one that is meant where none is named
 
 

@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 
-from mvh import export
-from mvh.opening import local_folder, open_pipeline, refuse_unknown
+from mvh import export, pipeline_mvh
+from mvh.opening import TASK, local_folder, open_pipeline, refuse_unknown
 from mvh.shipped import CHECKPOINTS
 
 
@@ -60,3 +62,14 @@ def test_a_checkpoint_written_again_has_the_weights_it_had(detector, tmp_path):
     assert (again / "model.safetensors").stat().st_size == (detector / "model.safetensors").stat().st_size
     rounded = open_pipeline(export.refresh(detector, tmp_path / "rounded", "float16"), trust_remote_code=True)(text)
     assert any("calibrate again" in warning for warning in rounded["warnings"]), "it has other weights"
+
+
+def test_a_loaded_detector_runs_the_code_it_came_with_and_none_of_ours(detector):
+    """The second copy would only take time. What the two call the task is one name."""
+    code = f"import mvh, sys; result = mvh.load_detector({str(detector)!r})('A text of a few words.'); "
+    code += (
+        "print(result['label'], [name for name in sys.modules if name.startswith('mvh.') and name.endswith('_mvh')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split(" ", 1)[1].strip() == "[]", done.stdout
+    assert TASK == pipeline_mvh.TASK
