@@ -66,7 +66,7 @@ MADE_BY = {
     "long_documents": long_documents.page, "long_documents_multi": long_documents.page,
     "features": features.page, "features_multilingual": features.page, "edges": splices.markdown,
     "spans": spans.markdown, "spans_multi": spans.markdown,
-    **dict.fromkeys(("generalisation", "generalisation_minilm", "generalisation_languages"), generalisation_page.markdown),
+    **dict.fromkeys(("generalisation", "generalisation_languages"), generalisation_page.markdown),
     "toxic": toxic_page.markdown, "attacks": attacks.page, "writers": writers.page,
 }  # fmt: skip
 SPEED = {
@@ -234,13 +234,13 @@ def generalisation_claims():
 
 
 def generator_claims():
-    tasks = result("generalisation_minilm")["groups"]["generators"]["tasks"]
+    tasks = result("generalisation")["groups"]["generators"]["tasks"]
     own = [task["rows"]["mvh-mini-en"] for task in tasks.values()]
     ahead = sum(row["auroc_over_reference"]["gain"] > 0 for row in own)
     beyond = sum(row["auroc_over_reference"]["interval_95"][0] > 0 for row in own)
     low, high = min(row["auroc"] for row in own), max(row["auroc"] for row in own)
     return [
-        f"was ahead of the n-grams on {ahead} of {len(own)} generators, beyond doubt on {beyond}: AUROC {low:.3f} to {high:.3f}"
+        f"is ahead of the n-grams on {ahead} of {len(own)} generators, beyond doubt on {beyond}: AUROC {low:.3f} to {high:.3f}"
     ]
 
 
