@@ -87,7 +87,7 @@ languages: $(READY) $(RUNS)/small-backbone ## the recipe for eleven languages in
 	$(BIN)/python -m mvh.experiments.generalisation --tasks languages --multilingual-train $(M4)/multilingual_train.jsonl --multilingual-dev $(M4)/multilingual_dev.jsonl --recipes recipes/mvh-mini-multi.yaml --backbone $(RUNS)/small-backbone --tested 0 --work $(RUNS)/generalisation --out results/generalisation_languages.json
 
 GENERALISATION ?= collections choose dev report generators
-generalisation: $(READY) $(LOWER) ## the recipe for English on collections, domains and generators it was not trained on: two to three hours
+generalisation: $(READY) $(LOWER) ## the recipe for English on collections, domains and generators it was not trained on: three to four hours
 	$(BIN)/python -m mvh.experiments.generalisation --tasks $(GENERALISATION) --train $(M4)/monolingual_train.jsonl --dev $(M4)/monolingual_dev.jsonl \
 	  --choose $(M4)/ood_choose_en.jsonl --report $(M4)/ood_report_en.jsonl --recipes recipes/mvh-mini-en.yaml --backbone $(LOWER) \
 	  --work $(RUNS)/generalisation --out results/generalisation.json

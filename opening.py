@@ -1,7 +1,7 @@
 """Opening a checkpoint, whether it holds one detector or an ensemble; what is wrong with it is one sentence.
 
 `open_pipeline` gives the pipeline with the code that came with the checkpoint, `open_folder` model and tokenizer under
-today's code. Only the latter imports that: a first verdict need not wait for a second copy of it.
+today's code. Only `open_folder` imports this package's own `*_mvh` modules, so that a first verdict waits for one copy alone.
 """
 
 from __future__ import annotations
@@ -93,8 +93,8 @@ def refuse_other(name: str, where: dict[str, Any]) -> None:
     config = read_json(
         Path(name) if Path(name).is_dir() else Path(str(cached_file(name, "config.json", **where))).parent
     )
-    kind, tasks = (config.get(key) if isinstance(config, dict) else None for key in ("model_type", "custom_pipelines"))
-    if kind not in KINDS and TASK not in (tasks or {}):
+    tasks = config.get("custom_pipelines") if isinstance(config, dict) else None
+    if TASK not in (tasks or {}):
         raise ValueError(f"{name} is no detector of mvh: its config.json names no pipeline.")
 
 

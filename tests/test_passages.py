@@ -78,6 +78,14 @@ def test_a_planted_switch_is_recovered_exactly(switch):
     assert refine([1, 1, 0, 0], mirrored) == [(0, 32 - switch)]
 
 
+@pytest.mark.parametrize("switch", range(8, 24))
+def test_a_second_look_at_a_planted_switch_finds_the_window_it_lies_in(switch):
+    """A window half of the machine speaks for the passage, as THRESHOLD lies below zero."""
+    truth = planted(4, (switch, 32))
+    margins = block_margins(32, range(8, 32), lambda windows: np.array([truth[begin:end].mean() for begin, end in windows]))
+    assert refine([0, 0, 1, 1], margins) == [(switch - switch % 2, 32)]
+
+
 @pytest.mark.parametrize(("start", "end"), [(9, 18), (18, 21), (10, 30), (16, 24), (23, 25)])
 def test_a_planted_passage_inside_human_text_is_recovered_exactly(start, end):
     assert refine([0, 0, 1, 0, 0], planted(5, (start, end))) == [(start, end)]
@@ -117,7 +125,7 @@ def test_score_and_p_value_are_those_of_the_flagged_segments():
         refine_passages(segments, "machine", starts, np.full(24, BLOCK_TOKENS), np.zeros(3))
 
 
-def test_every_block_is_scored_once_beside_a_neighbour_whichever_others_are_wanted():
+def test_every_block_is_scored_beside_a_neighbour_whichever_others_are_wanted():
     asked = []
 
     def score(windows):
@@ -161,7 +169,7 @@ def test_blocks_tile_the_core_and_know_their_place(tokenizer):
 
 @pytest.mark.parametrize("kind", ["detector", "detector_of_characters"])
 def test_a_window_over_a_whole_segment_scores_as_the_segment(kind, request):
-    """The second look is the same model on the same ids: two blocks that make up a text have the text's margin."""
+    """The second look is the same model on the same ids: a window that is a whole text has the text's margin."""
     from transformers import pipeline
 
     detect = pipeline("mvh-detect", model=str(request.getfixturevalue(kind)), trust_remote_code=True)

@@ -2,14 +2,15 @@
 
 Segments are flagged on a grid of 256 tokens, and authors do not switch on it. A second look at the segments on either
 side of an edge finds the switch: their tokens are cut into *blocks* of BLOCK_TOKENS, and two neighbouring blocks at a
-time are scored by the same model as a short *window* of their own. The passage then ends where the sum of
-(margin - THRESHOLD) over its blocks is largest (a maximum-sum interval, as in CUSUM change-point detection). Edges stay
-inside the flagged segments and their direct neighbours, and every flagged segment keeps a part of its passage. Whether
-there is a passage is decided by the corrected tests alone; edges carry no error rate.
+time are scored by the same model as a short *window* of their own: so edges move in steps of two blocks, but for the last
+block of an odd number. The passage then ends where the sum of (margin - THRESHOLD) over its blocks is largest (a
+maximum-sum interval, as in CUSUM change-point detection). Edges stay inside the flagged segments and their direct
+neighbours, and every flagged segment keeps a part of its passage. Whether there is a passage is decided by the corrected
+tests alone; edges carry no error rate.
 
-The constants were chosen on spliced texts of the choosing role (experiments/splices.py). Tried there and given up: windows
-that overlap by a block, which cost twice as much and place edges no better; windows of one, three or four blocks, which place
-them worse; and block scores read off the segment's own hidden states, as attention has mixed both sides of a switch by then.
+The constants were chosen on spliced texts of the choosing role (experiments/splices.py). Tried and given up: windows that
+overlap by a block, which cost twice as much and place edges a little better; windows of one, three or four blocks; and block
+scores read off the segment's own hidden states, as attention has mixed both sides of a switch by then.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ CUTS = (  # the empty matches are places where tokenizers may be cut, the surest
 )
 CHARACTERS_PER_TOKEN = 16  # that are counted: to many tokenizers a word of a million letters is one unknown token
 UNREAD_CHARACTERS = 20  # of one unknown token: more than a name that a tokenizer lacks
-BLOCK_TOKENS = 32  # grain of the edges of passages, see passages_mvh.py
+BLOCK_TOKENS = 32  # half of what a second look at the edges of passages scores at a time, see passages_mvh.py
 
 
 class Window(NamedTuple):
