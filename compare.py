@@ -30,6 +30,7 @@ from transformers.utils import logging
 from mvh.compare_page import SIDES, markdown
 from mvh.dataset_builder.semeval import read_semeval
 from mvh.dataset_builder.texts import read_own_rows
+from mvh.export import file_sha256, provenance
 from mvh.metrics import DECISIONS, HUMAN, MACHINE, auroc, recall
 from mvh.metrics import false_positive_rate as fpr
 from mvh.opening import name_and_revision, refuse_unknown
@@ -106,7 +107,7 @@ def compare(
 
     Returns:
         Plain JSON types: "texts", "unread" (by either), "detectors", "verdicts" (counts by pair, agreement), "margins",
-        "p_values" (None unless both have them), "figures" (None without labels), "moved".
+        "p_values" (None unless both have them), "figures" (None without labels), "moved" (None where `top` is 0).
     """
     pairs = list(zip(rows, first["results"], second["results"], strict=True))
     unread = [{"id": row["id"], **(a["error"] or b["error"])} for row, a, b in pairs if a["error"] or b["error"]]
@@ -133,7 +134,7 @@ def compare(
         "margins": margin_change(ones, others),
         "p_values": None if shifts is None else p_value_change(shifts),
         "figures": None if None in labels else label_change(labels, ones, others),
-        "moved": movers(pairs, shifts, top),
+        "moved": movers(pairs, shifts, top) if top else None,
     }
 
 
@@ -233,7 +234,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("second", metavar="CKPT2", help="the same, such as an older revision of it")
     parser.add_argument("data", type=Path, metavar="DATA", help="JSONL, CSV, folder of texts, or dataset folder")
     parser.add_argument("--alpha", type=float, help="level of the tests (default: each checkpoint's own)")
-    parser.add_argument("--top", type=int, default=10, help="texts that moved most to list (default: 10)")
+    parser.add_argument(
+        "--top",
+        type=int,
+        default=10,
+        help="texts that moved most to list (default: 10; 0: none)",
+    )
     parser.add_argument("--limit", type=int, help="texts to read, the first ones (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the page")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write compared.md and compared.json as well")
@@ -248,7 +254,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         sides.append(judge(name, rows, {"alpha": args.alpha, "revision": revision}))
         gc.collect()  # one model in memory at a time
     command = "mvh compare " + shlex.join(sys.argv[1:] if argv is None else argv)
-    report = {"command": command, **compare(rows, sides[0], sides[1], args.top)}
+    data_file = args.data / "manifest.json" if args.data.is_dir() else args.data
+    report = {
+        "command": command,
+        **provenance(),
+        "data": {"name": args.data.name, "sha256": file_sha256(data_file) if data_file.is_file() else None},
+        **compare(rows, sides[0], sides[1], args.top),
+    }
     page, data = markdown(report), json.dumps(report, indent=1, ensure_ascii=False)
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)

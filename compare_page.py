@@ -16,7 +16,8 @@ def markdown(report: dict[str, Any]) -> str:
     one, other = names = [detector["name"] for detector in report["detectors"]]
     if one == other:
         one, other = names = [f"{one} (first)", f"{other} (second)"]
-    lines = [f"# {one} and {other}", "", f"`{report['command']}`", ""]
+    code = f"commit {report['commit']}" if report["commit"] else f"mvh {report['versions']['mvh']}"
+    lines = [f"# {one} and {other}", "", f"`{report['command']}`, {code}.", ""]
     lines += [f"Both on the same {report['texts']:,} texts" + _unread(report["unread"]) + ".", ""]
     lines += _table(
         ["", *names], [[key, *(str(d[key] or "none") for d in report["detectors"])] for key in ("calibration", "alpha")]
@@ -52,6 +53,8 @@ def markdown(report: dict[str, Any]) -> str:
             f"(exact McNemar test: p = {figures['mcnemar_p_value']:.3g}).",
             "",
         ]
+    if report["moved"] is None:
+        return "\n".join(lines)
     lines += ["## Moved most, other verdicts first", ""]
     if not report["moved"]:
         return "\n".join([*lines, "No text moved."]) + "\n"

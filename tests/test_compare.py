@@ -1,5 +1,6 @@
 """`mvh compare`: what differs between two checkpoints is counted right, and said."""
 
+import hashlib
 import json
 import math
 import shutil
@@ -38,7 +39,7 @@ def report():
         result("machine", 2.0, 0.01),
         result("human", -1.0),
     ]
-    return {"command": "mvh compare a b c", **compare(rows, side("old", old), side("new", new))}
+    return {"command": "mvh compare a b c", "commit": "abc", **compare(rows, side("old", old), side("new", new))}
 
 
 def test_counts_figures_and_movers(report):
@@ -75,17 +76,17 @@ def test_without_p_values_or_labels():
     rows = [row(0), row(1), row(2)]
     one = side("a", [result("human", m, None) for m in (1.0, 2.0, 3.0)])
     two = side("b", [result("human", m, None) for m in (10.0, 30.0, 20.0)])
-    report = {"command": "c", **compare(rows, one, two)}
+    report = {"command": "c", "commit": None, "versions": {"mvh": "1.2"}, **compare(rows, one, two)}
     assert report["figures"] is None and report["p_values"] is None
     assert report["margins"]["rank_correlation"] == pytest.approx(0.5)
     assert {moved["id"] for moved in report["moved"]} == {"1", "2"}, "ranks moved, scales do not count"
-    assert "There are no p-values" in markdown(report)
+    assert "There are no p-values" in markdown(report) and "`c`, mvh 1.2." in markdown(report)
 
 
 def test_texts_that_one_cannot_read_are_told_and_left_out():
     error = {"type": "ValueError", "message": "blank"}
     one = side("a", [result("human", 1.0), result("uncertain", None, None, error)])
-    report = {"command": "c", **compare([row(0), row(1)], one, side("b", [result("human", 1.0)] * 2))}
+    report = {"command": "c", "commit": "abc", **compare([row(0), row(1)], one, side("b", [result("human", 1.0)] * 2))}
     assert report["texts"] == 1 and report["unread"] == [{"id": "1", **error}]
     assert report["margins"][
         "rank_correlation"
@@ -126,6 +127,10 @@ def test_the_command_on_two_checkpoints(detector, tmp_path, capsys):
     assert report["command"].startswith("mvh compare ") and report["command"].endswith(" --top 3"), "as it was given"
     assert report["margins"]["rank_correlation"] == pytest.approx(1.0) and report["verdicts"]["agreement"] < 1
     assert report["detectors"][1]["alpha"] == 0.05 / 50 and len(report["moved"]) == 3
+    assert report["data"] == {"name": "data.jsonl", "sha256": hashlib.sha256(data.read_bytes()).hexdigest()}
+    assert main([str(detector), str(other), str(data), "--out", str(tmp_path / "out"), "--top", "0"]) == 0
+    page = (tmp_path / "out" / "compared.md").read_text()
+    assert "Moved most" not in page and not any(row["text"][:20] in page for row in read_data(data)), "no text leaves"
 
 
 def test_two_revisions_of_one_name_on_the_hub(detector, tmp_path, monkeypatch):

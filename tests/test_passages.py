@@ -82,7 +82,9 @@ def test_a_planted_switch_is_recovered_exactly(switch):
 def test_a_second_look_at_a_planted_switch_finds_the_window_it_lies_in(switch):
     """A window half of the machine speaks for the passage, as THRESHOLD lies below zero."""
     truth = planted(4, (switch, 32))
-    margins = block_margins(32, range(8, 32), lambda windows: np.array([truth[begin:end].mean() for begin, end in windows]))
+    margins = block_margins(
+        32, range(8, 32), lambda windows: np.array([truth[begin:end].mean() for begin, end in windows])
+    )
     assert refine([0, 0, 1, 1], margins) == [(switch - switch % 2, 32)]
 
 
