@@ -1,5 +1,6 @@
 """The shipped detectors, the demo and the README: what a newcomer meets first is there and true."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -18,6 +19,7 @@ from .test_travel import run
 ROOT = Path(mvh.__file__).parent
 LIMITS = {"mvh-mini-en": (48_000_000, 600), "mvh-mini-multi": (32_000_000, 300)}  # bytes, calibration documents
 SHIPPED = ROOT / "checkpoints" / "mvh-mini-en"
+TRAINED = "b72415d32cb5b608d2707f02f3dbc3c0e40e739d1503fc12640ac9408a82a1ea"  # as `make train-mini` wrote it at 2057f05
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +41,12 @@ def test_it_is_small_complete_and_calibrated(name):
     assert {path.name for path in folder.glob("*_mvh.py")} == {path.name for path in ROOT.glob("*_mvh.py")}
     for path in folder.glob("*_mvh.py"):
         assert path.read_text() == (ROOT / path.name).read_text(), f"{path.name} is not the code of this commit"
+
+
+def test_its_weights_are_those_that_the_logged_training_wrote():
+    assert hashlib.sha256((SHIPPED / "model.safetensors").read_bytes()).hexdigest() == TRAINED
+    log = json.loads((ROOT / "results" / "mvh-mini-en.training.json").read_text(encoding="utf-8"))
+    assert log["commit"].startswith("2057f05")
 
 
 def test_it_works_far_from_home(tmp_path):
