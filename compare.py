@@ -234,12 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("second", metavar="CKPT2", help="the same, such as an older revision of it")
     parser.add_argument("data", type=Path, metavar="DATA", help="JSONL, CSV, folder of texts, or dataset folder")
     parser.add_argument("--alpha", type=float, help="level of the tests (default: each checkpoint's own)")
-    parser.add_argument(
-        "--top",
-        type=int,
-        default=10,
-        help="texts that moved most to list (default: 10; 0: none)",
-    )
+    parser.add_argument("--top", type=int, default=10, help="texts that moved most to list (default: 10; 0: none)")
     parser.add_argument("--limit", type=int, help="texts to read, the first ones (default: all)")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the page")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="write compared.md and compared.json as well")
