@@ -31,7 +31,9 @@ HANDED_ON = (
     "document_type",
 )
 WINDOW_SEGMENTS = 512  # segments collected before they are sorted by length and scored: bounds memory and delay
-BATCH_TOKENS = 4_096  # in a batch, padding included: 13 segments of 256 tokens with their context; 8 to 16 are quickest
+# tokens in a batch, padding included. On a CPU 6 segments of 256 tokens with their context: of 700 to 4,096 the quickest with
+# two backbones in both number types. An accelerator wants more work at once (a guess: measured on none)
+BATCH_TOKENS, ACCELERATOR_TOKENS = 2_048, 16_384
 PADDING_SHARE = 0.05  # of a batch at most
 PADDING_TOKENS = 64  # that a batch may hold in any case: another call of the model would cost about as much
 
@@ -88,15 +90,18 @@ def windows(events: Iterator[Event]) -> Iterator[list[Event]]:
     yield waiting
 
 
-def batches(segments: Sequence[dict[str, Any]], batch_size: int | None = None) -> Iterator[list[int]]:
+def batches(
+    segments: Sequence[dict[str, Any]], batch_size: int | None = None, tokens: int = BATCH_TOKENS
+) -> Iterator[list[int]]:
     """Which segments share a batch: those of one member, longest first, up to a number of tokens.
 
-    A batch is full when another segment would bring it above BATCH_TOKENS, `batch_size`, or the padding allowed: the
-    larger of PADDING_TOKENS and PADDING_SHARE of the batch. A segment longer than BATCH_TOKENS goes alone.
+    A batch is full when another segment would bring it above `tokens`, `batch_size`, or the padding allowed: the
+    larger of PADDING_TOKENS and PADDING_SHARE of the batch. A segment longer than `tokens` goes alone.
 
     Args:
         segments: All that wait, of all documents and members.
         batch_size: Segments in a batch at most; None for no bound beside the tokens.
+        tokens: In a batch at most, padding included.
 
     Yields:
         Indices; every segment comes once.
@@ -110,7 +115,7 @@ def batches(segments: Sequence[dict[str, Any]], batch_size: int | None = None) -
             if (
                 segments[index]["member"] != segments[chosen[0]]["member"]
                 or len(chosen) == batch_size
-                or padded > BATCH_TOKENS
+                or padded > tokens
                 or padded - used - lengths[index] > max(PADDING_TOKENS, PADDING_SHARE * padded)
             ):
                 yield chosen
@@ -127,6 +132,7 @@ def score_documents(
     score: Callable[[list[dict[str, Any]]], dict[str, Any]],
     batch_size: int | None,
     record_errors: bool,
+    tokens: int = BATCH_TOKENS,
 ) -> Iterator[Prepared]:
     """Scored segments of each text in input order, read ahead and scored window by window.
 
@@ -136,13 +142,15 @@ def score_documents(
         score: Segments of one member -> a dict with their "margins" (B,) and the "dtype" they were computed in.
         batch_size: See `batches`.
         record_errors: See `read_segments`.
+        tokens: See `batches`.
 
     Yields:
         For each text its segments as dicts of HANDED_ON, "margins" (a float) and "dtype", or its error.
     """
     document: list[dict[str, Any]] = []
     for window in windows(read_segments(texts, prepare, record_errors)):
-        scored = iter(score_segments([event for event in window if isinstance(event, dict)], score, batch_size))
+        segments = [event for event in window if isinstance(event, dict)]
+        scored = iter(score_segments(segments, score, batch_size, tokens))
         for event in window:
             if isinstance(event, dict):
                 document.append(next(scored))
@@ -152,11 +160,14 @@ def score_documents(
 
 
 def score_segments(
-    segments: Sequence[dict[str, Any]], score: Callable[[list[dict[str, Any]]], dict[str, Any]], batch_size: int | None
+    segments: Sequence[dict[str, Any]],
+    score: Callable[[list[dict[str, Any]]], dict[str, Any]],
+    batch_size: int | None,
+    tokens: int,
 ) -> list[dict[str, Any]]:
     """The segments of a window in their order, scored: see `score_documents`."""
     scored: list[dict[str, Any]] = [{}] * len(segments)
-    for chosen in batches(segments, batch_size):
+    for chosen in batches(segments, batch_size, tokens):
         output = score([segments[index] for index in chosen])
         for index, margin in zip(chosen, output["margins"].tolist(), strict=True):
             rest = {key: segments[index][key] for key in HANDED_ON}

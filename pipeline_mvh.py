@@ -20,17 +20,18 @@ from transformers import AutoModelForSequenceClassification
 from transformers.pipelines import PIPELINE_REGISTRY
 from transformers.pipelines.base import ChunkPipeline
 
-from .batching_mvh import INPUTS
-from .bfloat16_mvh import Twins
+from .batching_mvh import ACCELERATOR_TOKENS, INPUTS
 from .calibration_mvh import decode_calibration
 from .collating_mvh import collate
 from .detecting_mvh import Detecting, sorted_options
 from .identity_mvh import calibration_id, fits, keeps_verdicts
 from .inputs_mvh import iterate_texts
 from .members_mvh import members_of, prepare_saving
+from .packed_mvh import Twins
 from .precision_mvh import chosen_precision
 
 TASK = "mvh-detect"
+TYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class MvhDetectPipeline(Detecting, ChunkPipeline):
@@ -89,6 +90,8 @@ class MvhDetectPipeline(Detecting, ChunkPipeline):
             and fits(config.calibration, self.identity())
         )
         self.twins = Twins()
+        if self.device.type != "cpu":
+            self.batch_tokens = ACCELERATOR_TOKENS
 
     def _sanitize_parameters(self, **options: Any) -> tuple[dict, dict, dict]:
         return sorted_options(options)
@@ -99,8 +102,8 @@ class MvhDetectPipeline(Detecting, ChunkPipeline):
         model = self.members[member].model
         names = [name for name in INPUTS if name in input_tensors]
         precision = chosen_precision(precision, self.device.type, self.proven)
-        if precision == "bfloat16" and self.device.type == "cpu":
-            model = self.twins.of(member, model)
+        if self.device.type == "cpu":
+            model = self.twins.of(member, model, TYPES[precision])
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
             logits = model(**{name: input_tensors[name] for name in names}).logits.float()  # (B, 2)
         rest = {key: value for key, value in input_tensors.items() if key not in names}

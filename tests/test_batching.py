@@ -44,8 +44,9 @@ def test_batches_are_full_and_hold_little_padding(lengths):
     assert padded <= sum(lengths) * (1 + 2 * PADDING_SHARE)
     # the operation count: no more calls of the model than the tokens and the padding allowed ask for
     assert len(chosen) <= 2 * padded / BATCH_TOKENS + np.log(100) / PADDING_SHARE
-    assert len(list(batches(waiting([308] * 130)))) == 10
-    assert len(list(batches(waiting([20] * 400)))) == 2, "short texts share large batches"
+    assert len(list(batches(waiting([308] * 130)))) == 22
+    assert len(list(batches(waiting([308] * 130), tokens=4_096))) == 10
+    assert len(list(batches(waiting([20] * 400)))) == 4, "short texts share large batches"
 
 
 def test_limits_of_a_batch():
@@ -114,14 +115,15 @@ def test_no_way_of_batching_changes_a_margin(detect, monkeypatch):
     texts = [make_text(label, words, seed=words) for label in (0, 1) for words in (5, 12, 40, 90, 400)]
     package = detect.detect.__globals__["score_documents"].__globals__  # the checkpoint's own copy of batching_mvh
 
-    def margins(**sizes):
+    def margins(batch_tokens=detect.batch_tokens, **sizes):
         with monkeypatch.context() as patch:
+            patch.setattr(detect, "batch_tokens", batch_tokens)
             for name, value in sizes.items():
                 patch.setitem(package, name, value)
             return [document.margins for document, _ in detect.margins(texts)]
 
-    alone = margins(BATCH_TOKENS=1)
-    for sizes in ({}, {"BATCH_TOKENS": 100}, {"PADDING_SHARE": 1.0, "BATCH_TOKENS": 10**6}, {"WINDOW_SEGMENTS": 3}):
+    alone = margins(batch_tokens=1)
+    for sizes in ({}, {"batch_tokens": 100}, {"PADDING_SHARE": 1.0, "batch_tokens": 10**6}, {"WINDOW_SEGMENTS": 3}):
         for one, other in zip(alone, margins(**sizes), strict=True):
             assert np.abs(one - other).max() < 1e-4
 
@@ -135,8 +137,10 @@ def test_the_model_is_called_once_for_each_batch(detect):
     hook = detect.model.register_forward_pre_hook(
         lambda module, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
     )
+    detect.twins = type(detect.twins)()  # a twin made from here on has the hook, too
     detect(texts, edges="grid")
     hook.remove()
+    detect.twins = type(detect.twins)()
     assert len(shapes) == len(list(batches(segments))) < len(segments) / 4
     assert sum(rows * columns for rows, columns in shapes) <= useful * (1 + 2 * PADDING_SHARE)
     assert collate(segments[:2], 0)["input_ids"].shape[0] == 2

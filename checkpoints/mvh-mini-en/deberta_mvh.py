@@ -25,7 +25,7 @@ from torch import nn
 from transformers.models.deberta_v2.modeling_deberta_v2 import DisentangledSelfAttention
 from transformers.utils import logging
 
-from .bfloat16_mvh import PackedLinear
+from .packed_mvh import PackedLinear
 
 logger = logging.get_logger(__name__)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .batching_mvh import Prepared, score_documents
+from .batching_mvh import BATCH_TOKENS, Prepared, score_documents
 from .identity_mvh import identity, stale
 from .inputs_mvh import check_batch_size, check_options, iterate_texts
 from .members_mvh import Member, readings_of, refuse_idle_type, segment_inputs, segments_of
@@ -48,6 +48,7 @@ class Detecting(ABC):
         fingerprint: Hash of its weights.
         number_type: The one its weights have, such as "float32".
         revision: Commit of the Hub's repository that it came from, where that is known.
+        batch_tokens: In a batch at most.
     """
 
     model: Any
@@ -57,6 +58,7 @@ class Detecting(ABC):
     fingerprint: str
     number_type: str
     revision: str | None
+    batch_tokens: int = BATCH_TOKENS
 
     @abstractmethod
     def score(self, segments: Sequence[dict[str, Any]], **options: Any) -> dict[str, Any]:
@@ -178,7 +180,7 @@ class Detecting(ABC):
         def score(batch: list[dict[str, Any]]) -> dict[str, Any]:
             return self.score(batch, **forward_options)
 
-        return score_documents(texts, prepare, score, batch_size, record_errors)
+        return score_documents(texts, prepare, score, batch_size, record_errors, self.batch_tokens)
 
     # --- one document ---
 

@@ -1,13 +1,14 @@
-"""A model's twin for bfloat16 on a CPU: the same weights, those of its linear layers cast and laid out once.
+"""A model's twin for a CPU: the same weights, those of its linear layers laid out once for the processor.
 
-Autocast casts the float32 weights anew in every batch, and PyTorch's bfloat16 `linear` copies the bias over its whole
-output before it multiplies. The twin shares every parameter with its model but keeps the weights of the encoder's linear
-layers in bfloat16, in the order that oneDNN multiplies them in, and hands the bias to the product itself, with the GELU
-that may follow: there it is free, by itself it passes over the widest states. Hidden states are bfloat16 from the embeddings
-on; sums, norms' statistics and the head stay in float32.
+By itself PyTorch multiplies float32 by MKL, which on some processors is half as fast as oneDNN; in bfloat16 autocast casts
+the float32 weights anew in every batch, and `linear` copies the bias over its whole output before it multiplies. The twin
+shares every parameter with its model but keeps a second copy of the encoder's linear layers, in float32 or bfloat16, in the
+order that oneDNN multiplies them in, and hands the bias to the product itself, with the GELU that may follow: there it is
+free, by itself it passes over the widest states. In bfloat16 hidden states are bfloat16 from the embeddings on; sums, norms'
+statistics and the head stay in float32.
 
 The product is a function of PyTorch that its compiler uses and its documentation does not name. Where it is missing or
-does not multiply, a warning says so and the model itself computes under autocast.
+does not multiply, a warning says so and the model itself computes, in bfloat16 under autocast.
 """
 
 from __future__ import annotations
@@ -22,24 +23,26 @@ from transformers.utils import logging
 
 logger = logging.get_logger(__name__)
 
-ROWS = 4_096  # rows of the input that the weights' order is chosen for: the tokens of a batch
+ROWS = 2_048  # rows of the input that the weights' order is chosen for: the tokens of a batch
+ALLOWED = {torch.float32: (1e-4, 1e-4), torch.bfloat16: (0.05, 0.1)}  # relative and absolute errors of a product of 32
 
 
 class PackedLinear(nn.Linear):
-    """A linear layer in bfloat16 with packed weights; `weight` stays the model's own, in float32."""
+    """A linear layer with packed weights in one number type; `weight` stays the model's own."""
 
     packed: torch.Tensor
     packed_bias: torch.Tensor | None
+    kind: torch.dtype
     after: str = "none"  # or "gelu"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(..., inputs) -> (..., outputs) in bfloat16."""
-        return product(x.to(torch.bfloat16), self.packed, self.packed_bias, self.after)
+        """(..., inputs) -> (..., outputs) in the number type of the packed weights."""
+        return product(x.to(self.kind), self.packed, self.packed_bias, self.after)
 
 
-def pack(weight: torch.Tensor) -> torch.Tensor:
-    """The weight (outputs, inputs) in bfloat16, in the order that `product` multiplies fastest."""
-    return torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(torch.bfloat16), ROWS)
+def pack(weight: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
+    """The weight (outputs, inputs) in a number type, in the order that `product` multiplies fastest."""
+    return torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(kind), ROWS)
 
 
 def product(x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None, after: str = "none") -> torch.Tensor:
@@ -48,15 +51,19 @@ def product(x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None, af
 
 
 @cache
-def can_pack() -> bool:
+def can_pack(kind: torch.dtype) -> bool:
     """Whether `pack` and `product` work on this machine, tried out on a small product; a warning says where not."""
     generator = torch.Generator().manual_seed(0)
     x, weight, bias = (torch.randn(size, generator=generator) for size in ((5, 32), (48, 32), (48,)))
+    relative, absolute = ALLOWED[kind]
     try:
         plain = nn.functional.linear(x, weight, bias)
         works = all(
             torch.allclose(
-                product(x.bfloat16(), pack(weight), bias.bfloat16(), after).float(), right, rtol=0.05, atol=0.1
+                product(x.to(kind), pack(weight, kind), bias.to(kind), after).float(),
+                right,
+                rtol=relative,
+                atol=absolute,
             )
             for after, right in (("none", plain), ("gelu", nn.functional.gelu(plain)))
         )
@@ -64,9 +71,10 @@ def can_pack() -> bool:
     except Exception as error:  # whatever a build without it raises
         works, reason = False, f"failed ({type(error).__name__})"
     if not works:
+        instead = "bfloat16 runs under autocast" if kind == torch.bfloat16 else "float32 runs as the model is"
         logger.warning(
-            f"PyTorch {torch.__version__} multiplies no packed bfloat16 weights here (a trial {reason}): bfloat16 runs "
-            "under autocast, somewhat slower."
+            f"PyTorch {torch.__version__} multiplies no packed {str(kind).removeprefix('torch.')} weights here (a trial "
+            f"{reason}): {instead}, somewhat slower."
         )
     return works
 
@@ -76,7 +84,7 @@ def state_of(model: Any) -> list[tuple[int, int]]:
     return [(weight.data_ptr(), weight._version) for weight in model.parameters() if not weight.is_inference()]
 
 
-def has_twin(model: Any) -> bool:
+def has_twin(model: Any, kind: torch.dtype) -> bool:
     """Whether a twin of the model can be made: weights at hand on the CPU in float32, plain linear layers, a head on top."""
     names_and_weights = list(model.named_parameters())
     return (
@@ -84,30 +92,36 @@ def has_twin(model: Any) -> bool:
         and all(w.is_cpu and w.dtype == torch.float32 and not w.is_inference() for _, w in names_and_weights)
         and not any("lora_" in name for name, _ in names_and_weights)  # adapters can change without their weights
         and not any(hasattr(module, "_hf_hook") for module in model.modules())  # weights fetched when needed
-        and can_pack()
+        and can_pack(kind)
     )
 
 
-def twin_of(model: Any) -> Any:
-    """The model's twin, in eval mode; call it under bfloat16 autocast and without gradients.
+def twin_of(model: Any, kind: torch.dtype) -> Any:
+    """The model's twin, in eval mode; call it without gradients, one in bfloat16 under autocast.
 
     Args:
         model: A `MvhForSequenceClassification` for which `has_twin` holds.
+        kind: Number type of the linear layers: float32 or bfloat16.
     """
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     with torch.inference_mode(False), torch.no_grad():
         twin = copy.deepcopy(model, shared).eval()
         for module in twin.encoder.modules():
             if type(module) is nn.Linear:
-                module.packed = pack(module.weight)
-                module.packed_bias = None if module.bias is None else module.bias.detach().to(torch.bfloat16)
-                module.__class__ = PackedLinear
+                use_packed_weight(module, kind)
         for module in twin.encoder.modules():
             if followed_by_gelu(module):
                 module.dense.after, module.intermediate_act_fn = "gelu", nn.Identity()
-    if isinstance(embeddings := getattr(twin.encoder, "embeddings", None), nn.Module):
+    if kind == torch.bfloat16 and isinstance(embeddings := getattr(twin.encoder, "embeddings", None), nn.Module):
         embeddings.register_forward_hook(in_bfloat16)
     return twin
+
+
+def use_packed_weight(layer: Any, kind: torch.dtype) -> None:
+    """Let a linear layer multiply with its weight, as it is now, packed in a number type."""
+    layer.kind, layer.packed = kind, pack(layer.weight, kind)
+    layer.packed_bias = None if layer.bias is None else layer.bias.detach().to(kind)
+    layer.__class__ = PackedLinear
 
 
 def followed_by_gelu(module: nn.Module) -> bool:
@@ -125,12 +139,12 @@ class Twins:
     """The twins of a detector's members, made when first asked for and made anew when weights have changed."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, tuple[list[tuple[int, int]], Any]] = {}
+        self._kept: dict[tuple[int, torch.dtype], tuple[list[tuple[int, int]], Any]] = {}
 
-    def of(self, member: int, model: Any) -> Any:
-        """The twin of a member's model, or the model itself where it has none."""
-        kept, state = self._kept.get(member), state_of(model)
+    def of(self, member: int, model: Any, kind: torch.dtype) -> Any:
+        """The twin of a member's model in a number type, or the model itself where it has none."""
+        kept, state = self._kept.get((member, kind)), state_of(model)
         if kept is None or kept[0] != state:
-            kept = (state, twin_of(model) if has_twin(model) else model)
-            self._kept[member] = kept  # two threads may both make one: they are equal
+            kept = (state, twin_of(model, kind) if has_twin(model, kind) else model)
+            self._kept[member, kind] = kept  # two threads may both make one: they are equal
         return kept[1]

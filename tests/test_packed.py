@@ -1,15 +1,15 @@
-"""bfloat16 on a CPU: the twin and the three steps compute what float32 and transformers compute, or step aside."""
+"""Packed weights and bfloat16 on a CPU: twins and the three steps compute what transformers computes, or step aside."""
 
 import pytest
 import torch
 from torch import nn
 from transformers import AutoConfig
 
-from mvh import attention_mvh, bfloat16_mvh
+from mvh import attention_mvh, packed_mvh
 from mvh.attention_mvh import NAME, attention
-from mvh.bfloat16_mvh import PackedLinear, Twins, can_pack, has_twin, state_of, twin_of
 from mvh.configuration_mvh import MvhConfig
 from mvh.modeling_mvh import MvhForSequenceClassification, all_finite
+from mvh.packed_mvh import PackedLinear, Twins, can_pack, has_twin, state_of, twin_of
 
 from .conftest import TINY
 
@@ -20,7 +20,8 @@ SHAPES = {
     "deberta-v2": {"relative_attention": True, "pos_att_type": ["p2c", "c2p"], "position_buckets": 16,
                    "share_att_key": True, "max_relative_positions": -1, "norm_rel_ebd": "layer_norm"},
 }  # fmt: skip
-packs = pytest.mark.skipif(not can_pack(), reason="this PyTorch packs no bfloat16 weights")
+KINDS = [torch.float32, torch.bfloat16]
+packs = pytest.mark.skipif(not all(map(can_pack, KINDS)), reason="this PyTorch packs no weights")
 
 
 @pytest.fixture(params=list(SHAPES))
@@ -41,10 +42,26 @@ def in_bfloat16(model, given):
         return model(**given).logits
 
 
+def by_twin(model, given, kind):
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16, enabled=kind == torch.bfloat16):
+        return twin_of(model, kind)(**given).logits
+
+
+@packs
+@pytest.mark.parametrize("lengths", [(70, 70), (70, 33, 5), (1, 1)])
+def test_a_float32_twin_gives_the_model_s_own_numbers(model, lengths):
+    given, twin = batch(lengths, max(lengths)), twin_of(model, torch.float32)
+    assert any(isinstance(module, PackedLinear) for module in twin.encoder.modules())
+    with torch.inference_mode():
+        exact = model(**given).logits
+    found = by_twin(model, given, torch.float32)
+    assert found.dtype == torch.float32 and torch.allclose(found, exact, rtol=1e-5, atol=1e-5)
+
+
 @packs
 @pytest.mark.parametrize("lengths", [(70, 70), (70, 33, 5), (1, 1)])
 def test_a_twin_is_as_near_to_float32_as_autocast_is(model, lengths):
-    given, twin = batch(lengths, max(lengths)), twin_of(model)
+    given, twin = batch(lengths, max(lengths)), twin_of(model, torch.bfloat16)
     with torch.inference_mode():
         exact = model(**given).logits
     assert any(isinstance(module, PackedLinear) for module in twin.encoder.modules())
@@ -55,15 +72,17 @@ def test_a_twin_is_as_near_to_float32_as_autocast_is(model, lengths):
 
 
 @packs
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("activation", "joined"), [("gelu", True), ("gelu_new", False), ("relu", False)])
-def test_the_exact_gelu_is_computed_with_the_product_and_no_other(activation, joined):
+def test_the_exact_gelu_is_computed_with_the_product_and_no_other(activation, joined, kind):
     torch.manual_seed(0)
     backbone = AutoConfig.for_model("bert", vocab_size=100, hidden_act=activation, **TINY)
     model = MvhForSequenceClassification(MvhConfig(backbone, core_tokens=60, context_tokens=8)).eval()
-    given, twin = batch((40, 9), 40), twin_of(model)
+    given, twin = batch((40, 9), 40), twin_of(model, kind)
     with torch.inference_mode():
         exact = model(**given).logits
-    assert (in_bfloat16(twin, given) - exact).abs().max() < 0.02 * exact.abs().max() + 0.01
+    allowed = 0.02 * exact.abs().max() + 0.01 if kind == torch.bfloat16 else 1e-5
+    assert (by_twin(model, given, kind) - exact).abs().max() < allowed
     after = [layer.intermediate.dense.after for layer in twin.encoder.encoder.layer]
     assert after == ["gelu" if joined else "none"] * len(after)
     assert not any(isinstance(module, nn.Identity) for module in model.modules())
@@ -83,7 +102,8 @@ def test_bags_are_counted_in_a_twin_as_in_its_model():
     given["characters"] = torch.tensor([[65, 66, 67, 0], [67, 66, 0, 0]])
     with torch.inference_mode():
         exact = model(**given).logits
-    assert (in_bfloat16(twin_of(model), given) - exact).abs().max() < 0.02
+    assert (by_twin(model, given, torch.bfloat16) - exact).abs().max() < 0.02
+    assert torch.allclose(by_twin(model, given, torch.float32), exact, atol=1e-5)
 
 
 @packs
@@ -95,17 +115,18 @@ def test_statistics_of_every_layer_are_as_near_and_as_fast(monkeypatch):
     given = batch((40, 9), 40)
     with torch.inference_mode():
         exact = model.eval()(**given).logits
-    twin = twin_of(model)
+    twin = twin_of(model, torch.bfloat16)
     monkeypatch.setattr(attention_mvh, "sdpa_attention_forward", lambda *a, **k: pytest.fail("the slow way"))
     assert (in_bfloat16(twin, given) - exact).abs().max() < 0.02 * exact.abs().max() + 0.01
 
 
 @packs
-def test_a_twin_shares_weights_and_leaves_the_model_alone(model):
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_twin_shares_weights_and_leaves_the_model_alone(model, kind):
     given = batch((40, 9), 40)
     with torch.inference_mode():
         before = model(**given).logits
-    twin = twin_of(model)
+    twin = twin_of(model, kind)
     pairs = zip(model.parameters(), twin.parameters(), strict=True)
     assert all(own is other for own, other in pairs), "no second set of float32 weights"
     with torch.inference_mode():
@@ -114,36 +135,40 @@ def test_a_twin_shares_weights_and_leaves_the_model_alone(model):
 
 
 @packs
-def test_twins_follow_the_weights(model):
+@pytest.mark.parametrize("kind", KINDS)
+def test_twins_follow_the_weights(model, kind):
     twins = Twins()
-    first = twins.of(0, model)
-    assert twins.of(0, model) is first and first is not model
+    first = twins.of(0, model, kind)
+    assert twins.of(0, model, kind) is first and first is not model
+    assert all((twins.of(0, model, other) is first) == (other == kind) for other in KINDS)
     with torch.no_grad():
         next(iter(model.encoder.parameters())).mul_(1.5)
-    assert twins.of(0, model) is not first
+    assert twins.of(0, model, kind) is not first
     before = state_of(model)
     model.load_state_dict({name: tensor * 2 for name, tensor in model.state_dict().items()})
     assert state_of(model) != before
 
 
-def test_no_twin_where_it_could_not_be_kept(model, monkeypatch):
-    assert has_twin(model) == can_pack()
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_twin_where_it_could_not_be_kept(model, kind):
+    assert has_twin(model, kind) == can_pack(kind)
     model.encoder.lora_A = nn.Linear(2, 2)
-    assert not has_twin(model) and Twins().of(0, model) is model
+    assert not has_twin(model, kind) and Twins().of(0, model, kind) is model
     del model.encoder.lora_A
     model.to(torch.bfloat16)
-    assert not has_twin(model)
+    assert not has_twin(model, kind)
 
 
-def test_where_pytorch_cannot_a_warning_says_so_and_autocast_computes(model, monkeypatch):
+@pytest.mark.parametrize(("kind", "instead"), [(torch.bfloat16, "under autocast"), (torch.float32, "as the model is")])
+def test_where_pytorch_cannot_a_warning_says_so_and_the_model_computes(model, monkeypatch, kind, instead):
     def broken(*args):
         raise NotImplementedError("no such function")
 
     said = []
-    monkeypatch.setattr(bfloat16_mvh, "pack", broken)
-    monkeypatch.setattr(bfloat16_mvh.logger, "warning", said.append)
+    monkeypatch.setattr(packed_mvh, "pack", broken)
+    monkeypatch.setattr(packed_mvh.logger, "warning", said.append)
     can_pack.cache_clear()
-    assert Twins().of(0, model) is model and "runs under autocast" in said[0] and "NotImplementedError" in said[0]
+    assert Twins().of(0, model, kind) is model and instead in said[0] and "NotImplementedError" in said[0]
     can_pack.cache_clear()
 
 
