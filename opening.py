@@ -1,11 +1,14 @@
 """Opening a checkpoint, whether it holds one detector or an ensemble; what is wrong with it is one sentence.
 
 `open_pipeline` gives the pipeline with the code that came with the checkpoint, `open_folder` model and tokenizer under
-today's code. Only `open_folder` imports this package's own `*_mvh` modules, so that a first verdict waits for one copy alone.
+today's code. Where a folder's code is this package's own, byte for byte, `open_pipeline` imports it from here: transformers
+would copy it to a cache and import it three times, a tenth of a second later. Otherwise nothing of this package's `*_mvh`
+modules is imported, so that a first verdict waits for one set of them alone.
 """
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from pathlib import Path
@@ -22,6 +25,7 @@ TASK = "mvh-detect"  # that of `pipeline_mvh`
 KINDS = ("mvh", "mvh-ensemble")  # model types of our checkpoints
 UNLOADABLE = "with any of the following classes"  # transformers' words, followed by the traceback of each class
 MET = re.compile(r"\w+(?:Error|Exception): (.+)")
+HERE = Path(__file__).parent
 FROM_HUB = ("revision", "token", "cache_dir")  # options of a pipeline that say which config.json is meant
 
 
@@ -76,6 +80,8 @@ def open_pipeline(name: str | Path, **options: Any) -> Any:
         refuse_other(str(name), {key: options[key] for key in FROM_HUB if key in options})
         if Path(name).is_dir() and not any(Path(name).glob("*.safetensors")):
             raise ValueError(f"{name} has no weights: there is no model.safetensors.")
+        if has_own_code(Path(name)) and is_plainly_asked(options):
+            return own_pipeline(Path(name), options)
         return pipeline(TASK, model=str(name), **options)  # type: ignore[call-overload]  # our own task
     except SafetensorError as error:
         raise ValueError(f"The weights in {name} are damaged or truncated ({error}).") from error
@@ -86,6 +92,30 @@ def open_pipeline(name: str | Path, **options: Any) -> Any:
     except Exception as error:  # its code and transformers raise whatever a damaged file leads them to
         kind = "" if isinstance(error, OSError) else f"{type(error).__name__}: "
         raise ValueError(f"{name} cannot be opened: {kind}{first_line(error)}") from error
+
+
+def has_own_code(folder: Path) -> bool:
+    """Whether a folder has code, and all of it is this package's own."""
+    files = sorted(folder.glob("*.py"))
+    ours = [HERE / file.name for file in files]
+    return bool(files) and all(
+        own.is_file() and own.read_bytes() == file.read_bytes() for own, file in zip(ours, files, strict=True)
+    )
+
+
+def is_plainly_asked(options: dict[str, Any]) -> bool:
+    """Whether the options of a pipeline leave the loading of a checkpoint as it is, and let its code run."""
+    others = {*inspect.signature(pipeline).parameters, *FROM_HUB} - {"device", "trust_remote_code"}
+    return options.get("trust_remote_code") is True and not others & set(options)
+
+
+def own_pipeline(folder: Path, options: dict[str, Any]) -> Any:
+    """The pipeline of a folder under this package's code; raises as `open_pipeline`."""
+    from mvh.pipeline_mvh import MvhDetectPipeline
+
+    model, tokenizer = open_folder(folder)
+    rest = {key: value for key, value in options.items() if key != "trust_remote_code"}
+    return MvhDetectPipeline(model=model, tokenizer=tokenizer, task=TASK, **rest)
 
 
 def refuse_other(name: str, where: dict[str, Any]) -> None:

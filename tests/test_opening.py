@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from mvh import export, pipeline_mvh
 from mvh.opening import TASK, local_folder, open_pipeline, refuse_unknown
@@ -64,12 +65,29 @@ def test_a_checkpoint_written_again_has_the_weights_it_had(detector, tmp_path):
     assert any("calibrate again" in warning for warning in rounded["warnings"]), "it has other weights"
 
 
-def test_a_loaded_detector_runs_the_code_it_came_with_and_none_of_ours(detector):
-    """The second copy would only take time. What the two call the task is one name."""
-    code = f"import mvh, sys; result = mvh.load_detector({str(detector)!r})('A text of a few words.'); "
-    code += (
-        "print(result['label'], [name for name in sys.modules if name.startswith('mvh.') and name.endswith('_mvh')])"
-    )
+@pytest.mark.parametrize("changed", [False, True])
+def test_one_set_of_modules_is_imported_the_checkpoint_s_own_where_they_differ(damaged, changed):
+    """A second set would only take time. What both call the task is one name."""
+    if changed:
+        with (damaged / "voting_mvh.py").open("a", encoding="utf-8") as file:
+            file.write("# a comment more\n")
+    code = f"import mvh, sys; result = mvh.load_detector({str(damaged)!r})('A text of a few words.'); "
+    code += "print(result['label'], *{name.split('.')[0] for name in sys.modules if name.endswith('.voting_mvh')})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split(" ", 1)[1].strip() == "[]", done.stdout
+    assert done.stdout.split()[1:] == ["transformers_modules" if changed else "mvh"], done.stdout
     assert TASK == pipeline_mvh.TASK
+
+
+def test_options_of_loading_are_left_to_transformers(damaged):
+    text = "A text of any length, of which only the score is asked for here. " * 5
+    ours = open_pipeline(damaged, trust_remote_code=True, alpha=0.01)
+    assert type(ours) is pipeline_mvh.MvhDetectPipeline
+    theirs = open_pipeline(damaged, trust_remote_code=True, alpha=0.01, dtype=torch.float32, device="cpu")
+    assert type(theirs) is not type(ours) and type(theirs).__module__.startswith("transformers_modules")
+    assert theirs(text) == ours(text)
+    halved = open_pipeline(damaged, trust_remote_code=True, dtype=torch.bfloat16)
+    assert halved.model.dtype == torch.bfloat16
+    (damaged / "more.py").write_text("", encoding="utf-8")
+    assert type(open_pipeline(damaged, trust_remote_code=True)) is not type(ours), "a file that is none of ours"
+    with pytest.raises(ValueError, match="contains custom code"):
+        open_pipeline(damaged, trust_remote_code=None)
