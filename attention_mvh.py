@@ -1,15 +1,18 @@
 """Attention of BERT's kind of encoder in bfloat16 on a CPU: three plain steps that stay in its cache.
 
 There PyTorch's `scaled_dot_product_attention` takes longer than a product, a softmax and a product over a few segments at
-a time, whose scores fit into the cache. Everything else (float32, other devices, dropout, compiled graphs, causal or
-grouped heads, biases) goes to transformers' own function, so a backbone can be told of this one once and for all.
+a time, whose scores fit into the cache. Most of a softmax is the search for the largest score of a row, which only keeps
+exponentials from overflowing: without a graph it is left out, and done after all where sums show that they did. Everything
+else (float32, other devices, dropout, compiled graphs, causal or grouped heads, biases) goes to transformers' own function, so
+a backbone can be told of this one once and for all.
 
 Letters in shape comments: B segments, T tokens, A attention heads, D width of a head, b segments at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +23,7 @@ from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
 NAME = f"{__name__}.attention"  # code that came with another checkpoint has another name
 NO_MATTER = ("output_hidden_states",)  # what may be asked of the encoder and changes nothing in its attention
+SUMS = (1e-30, 1e30)  # of a row's exponentials: between these none that counts is lost, and none has overflowed
 SCORES_AT_ONCE = 2**20  # 2 MB in bfloat16: one segment of 256 tokens with its context and twelve heads
 
 
@@ -82,11 +86,37 @@ def three_steps(
     for first in range(0, batch, step):
         some = slice(first, first + step)
         q, k, v = (states[some].flatten(0, 1) for states in (query, key, value))  # (b * A, T, D)
-        scores = torch.bmm(q, k.transpose(1, 2))  # (b * A, T, T)
-        for bias in biases:
-            scores.unflatten(0, (-1, heads)).add_(bias[some] if len(bias) == batch else bias)
-        contexts.append(torch.bmm(scores.softmax(-1), v).unflatten(0, (-1, heads)))  # (b, A, T, D)
+        added = [bias[some] if len(bias) == batch else bias for bias in biases]
+        context = softmax_product(partial(scores_of, q, k, added, heads), v)  # (b * A, T, D)
+        contexts.append(context.unflatten(0, (-1, heads)))  # (b, A, T, D)
     return torch.cat(contexts)
+
+
+def softmax_product(scores: Callable[[], torch.Tensor], value: torch.Tensor) -> torch.Tensor:
+    """The softmax of scores times values.
+
+    Args:
+        scores: Makes the scores, shape (N, T, T), a second time where their exponentials overflow.
+        value: Shape (N, T, D).
+
+    Returns:
+        Shape (N, T, D).
+    """
+    if not torch.is_grad_enabled():
+        weights = scores().exp_()  # (N, T, T)
+        sums = weights.sum(-1, keepdim=True, dtype=torch.float32)  # (N, T, 1)
+        least, most = sums.aminmax()
+        if SUMS[0] < least and most < SUMS[1]:
+            return (torch.bmm(weights, value) / sums).to(value.dtype)
+    return torch.bmm(scores().softmax(-1), value)
+
+
+def scores_of(query: torch.Tensor, key: torch.Tensor, biases: Sequence[torch.Tensor], heads: int) -> torch.Tensor:
+    """Products of queries and keys with the biases added, shape (b * A, T, T)."""
+    scores = torch.bmm(query, key.transpose(1, 2))
+    for bias in biases:
+        scores.unflatten(0, (-1, heads)).add_(bias)
+    return scores
 
 
 def serves(

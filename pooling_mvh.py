@@ -96,9 +96,23 @@ def token_mean(states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tens
 
 def statistics(layers: Sequence[torch.Tensor], attention_mask: torch.Tensor) -> torch.Tensor:
     """N tensors (B, T, H) -> (B, P): mean and standard deviation over the tokens of each, in float32."""
+    if attention_mask.is_cpu and not torch.is_grad_enabled():
+        return torch.cat([by_segment(states, attention_mask) for states in layers], dim=-1)
     parts = []
     for states in layers:
         mean = token_mean(states.float(), attention_mask)  # (B, H)
         variance = token_mean((states.float() - mean.unsqueeze(1)).square(), attention_mask)  # (B, H)
         parts += [mean, (variance + 1e-6).sqrt()]  # no infinite slope where a text has one token
     return torch.cat(parts, dim=-1)
+
+
+def by_segment(states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    """(B, T, H) -> (B, 2 H): as `statistics`, one segment at a time, so that its states stay in a CPU's cache."""
+    rows = []
+    for segment, kept in zip(states, attention_mask.bool(), strict=True):  # (T, H), (T,)
+        own = (segment if bool(kept.all()) else segment[kept]).to(torch.float32, copy=True)  # (n, H)
+        count = max(1, len(own))
+        mean = own.sum(0) / count  # (H,)
+        variance = own.sub_(mean).square_().sum(0) / count  # (H,)
+        rows.append(torch.cat([mean, (variance + 1e-6).sqrt()]))
+    return torch.stack(rows)

@@ -172,6 +172,14 @@ def test_where_pytorch_cannot_a_warning_says_so_and_the_model_computes(model, mo
     can_pack.cache_clear()
 
 
+def test_a_build_without_onednn_computes_float32_as_it_does(model, monkeypatch):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.setattr(packed_mvh.logger, "warning", pytest.fail)
+    can_pack.cache_clear()
+    assert Twins().of(0, model, torch.float32) is model
+    can_pack.cache_clear()
+
+
 class Asking(nn.Module):
     """What an attention module tells the attention function of itself."""
 
@@ -193,6 +201,30 @@ def test_three_steps_equal_sdpa(monkeypatch, tokens, at_once):
             found = attention(asking, *states.bfloat16(), hidden, scaling=0.25)[0]
         assert found.dtype == torch.bfloat16 and found.shape == exact.shape == (5, tokens, 2, 16)
         assert (found.float() - exact).abs().max() < 0.03
+
+
+@pytest.mark.parametrize("size", [1, 100, 1e4])
+def test_large_scores_overflow_nothing(size):
+    """At size 1 the exponentials are summed as they are; beyond, most rows' do not fit into a number."""
+    states = torch.randn(3, 2, 2, 30, 16, generator=torch.Generator().manual_seed(0)).bfloat16()
+    states[:2] *= size**0.5
+    asking = Asking().eval()
+    exact = attention(asking, *states.float(), None, scaling=0.25)[0]
+    with torch.no_grad():
+        found = attention(asking, *states, None, scaling=0.25)[0]
+        plain = torch.softmax(0.25 * states[0] @ states[1].transpose(2, 3), -1) @ states[2]
+    allowed = 0.03 + 1.5 * (plain.transpose(1, 2).float() - exact).abs().max()
+    assert found.isfinite().all() and (found.float() - exact).abs().max() < allowed
+
+
+@pytest.mark.parametrize(("largest", "times"), [(60.0, 1), (80.0, 2), (-80.0, 2), (1e38, 2)])
+def test_scores_are_made_again_only_where_their_exponentials_do_not_serve(largest, times):
+    made = []
+    scores = torch.tensor([[[largest, largest - 1.0], [0.5, -3.0]]]).bfloat16()
+    value = torch.tensor([[[1.0], [2.0]]]).bfloat16()
+    with torch.no_grad():
+        found = attention_mvh.softmax_product(lambda: made.append(1) or scores.clone(), value)
+    assert len(made) == times and torch.allclose(found, scores.softmax(-1) @ value, rtol=0.01)
 
 
 def test_gradients_of_three_steps_are_those_of_sdpa():

@@ -105,3 +105,15 @@ def test_a_detector_of_statistics_trains_and_detects(backbone_folder, tmp_path, 
     assert json.loads((folder / "config.json").read_text())["pooling"] == "statistics"
     one, other = load_detector(str(folder))(["A text of some words.", "Another text. " * 200])
     assert one["segments"] and len(other["segments"]) > 1
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_statistics_by_segment_are_those_of_the_whole_batch(kind):
+    """Without a graph a CPU takes one segment at a time; masks may have holes or hide everything."""
+    generator = torch.Generator().manual_seed(0)
+    layers = [torch.randn(5, 20, 8, generator=generator).to(kind) for _ in range(3)]
+    mask = (torch.rand(5, 20, generator=generator) > 0.4).long()
+    mask[1], mask[2], mask[3, 1:] = 0, 1, 0
+    whole = statistics(layers, mask)
+    with torch.no_grad():
+        assert torch.allclose(statistics(layers, mask), whole, atol=1e-6)
