@@ -70,7 +70,7 @@ MADE_BY = {
     "toxic": toxic_page.markdown, "attacks": attacks.page, "writers": writers.page,
 }  # fmt: skip
 SPEED = {
-    "speed_detect": detect, "speed_detect_minilm": detect, "speed_detect_minilm_shape": detect,
+    "speed_detect": detect, "speed_detect_minilm_shape": detect,
     "speed_detect_mdeberta": detect, "speed_growth": growth, "speed_latency": latency,
     "speed_memory": memory, "speed_parity": parity, "speed_parity_multi": parity, "speed_scan": scan, "speed_train": train,
     "speed_train_steps": steps,
