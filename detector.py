@@ -19,7 +19,7 @@ from uuid import uuid4
 from mvh.opening import open_pipeline
 from mvh.shipped import SHIPPED, resolved
 
-if TYPE_CHECKING:  # the checkpoint brings its own, and a first verdict need not wait for another copy
+if TYPE_CHECKING:  # a checkpoint may bring its own, and a first verdict need not wait for another copy
     from mvh.pipeline_mvh import MvhDetectPipeline
 
 
@@ -119,7 +119,7 @@ def load_detector(model: str | Path | None = None, *, trust_remote_code: bool = 
         model: Folder or Hub name of a checkpoint, or bare name of one shipped with the sources; the English one of those
             by default.
         trust_remote_code: Whether code that came with the checkpoint may run; checkpoints of `mvh` need it.
-        **options: Handed to `transformers.pipeline`, e.g. `device`, `revision`, or the pipeline's own such as `alpha`.
+        **options: Of `transformers.pipeline`, e.g. `device`, `revision`, or the pipeline's own such as `alpha`.
 
     Raises:
         ValueError: If no model is named and none was shipped with this installation, there is no folder of that name and

@@ -8,7 +8,6 @@ modules is imported, so that a first verdict waits for one set of them alone.
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from pathlib import Path
@@ -65,11 +64,11 @@ def local_folder(name: str | Path, revision: str | None = None, **options: Any) 
 
 
 def open_pipeline(name: str | Path, **options: Any) -> Any:
-    """The pipeline of a checkpoint, with the code that came with it.
+    """The pipeline of a checkpoint, with the code that came with it, or this package's where it is the same.
 
     Args:
         name: Checkpoint folder, Hub name, or bare name of a shipped detector.
-        **options: Handed to `transformers.pipeline`.
+        **options: Of `transformers.pipeline`, or of a call.
 
     Raises:
         ValueError: If there is no such checkpoint, it is no detector, or a part of it is missing or damaged.
@@ -80,8 +79,8 @@ def open_pipeline(name: str | Path, **options: Any) -> Any:
         refuse_other(str(name), {key: options[key] for key in FROM_HUB if key in options})
         if Path(name).is_dir() and not any(Path(name).glob("*.safetensors")):
             raise ValueError(f"{name} has no weights: there is no model.safetensors.")
-        if has_own_code(Path(name)) and is_plainly_asked(options):
-            return own_pipeline(Path(name), options)
+        if Path(name).is_dir() and has_package_code(Path(name)) and leaves_loading_alone(options):
+            return package_pipeline(Path(name), options)
         return pipeline(TASK, model=str(name), **options)  # type: ignore[call-overload]  # our own task
     except SafetensorError as error:
         raise ValueError(f"The weights in {name} are damaged or truncated ({error}).") from error
@@ -94,22 +93,30 @@ def open_pipeline(name: str | Path, **options: Any) -> Any:
         raise ValueError(f"{name} cannot be opened: {kind}{first_line(error)}") from error
 
 
-def has_own_code(folder: Path) -> bool:
-    """Whether a folder has code, and all of it is this package's own."""
-    files = sorted(folder.glob("*.py"))
-    ours = [HERE / file.name for file in files]
-    return bool(files) and all(
-        own.is_file() and own.read_bytes() == file.read_bytes() for own, file in zip(ours, files, strict=True)
+def has_package_code(folder: Path) -> bool:
+    """Whether the code that a folder names and holds is this package's, byte for byte."""
+    files = {file.stem: file for file in folder.glob("*.py")}
+    ours = {name: HERE / file.name for name, file in files.items()}
+    if not all(own.is_file() and own.read_bytes() == files[name].read_bytes() for name, own in ours.items()):
+        return False
+    config = read_json(folder)
+    named = [config["custom_pipelines"][TASK].get("impl"), *config.get("auto_map", {}).values()]  # "module.Class"
+    tokenizer = folder / "tokenizer_config.json"
+    return all(str(name).rpartition(".")[0] in files for name in named) and (
+        not tokenizer.is_file() or "auto_map" not in tokenizer.read_text(encoding="utf-8")
     )
 
 
-def is_plainly_asked(options: dict[str, Any]) -> bool:
-    """Whether the options of a pipeline leave the loading of a checkpoint as it is, and let its code run."""
-    others = {*inspect.signature(pipeline).parameters, *FROM_HUB} - {"device", "trust_remote_code"}
-    return options.get("trust_remote_code") is True and not others & set(options)
+def leaves_loading_alone(options: dict[str, Any]) -> bool:
+    """Whether options let code run and beyond that say a device, or what a call says: nothing of how weights are loaded."""
+    from mvh.inputs_mvh import CHOICES, PROBABILITIES
+
+    return options.get("trust_remote_code") is True and set(options) <= {
+        "trust_remote_code", "device", *CHOICES, *PROBABILITIES
+    }  # fmt: skip
 
 
-def own_pipeline(folder: Path, options: dict[str, Any]) -> Any:
+def package_pipeline(folder: Path, options: dict[str, Any]) -> Any:
     """The pipeline of a folder under this package's code; raises as `open_pipeline`."""
     from mvh.pipeline_mvh import MvhDetectPipeline
 
@@ -180,11 +187,15 @@ def open_folder(folder: Path) -> tuple[Any, Any]:
         model: Any = kind.from_pretrained(folder, use_safetensors=True)
     except SafetensorError as error:
         raise ValueError(f"The weights in {folder} are damaged or truncated ({error}).") from error
+    except ImportError as error:
+        raise ValueError(f"{folder} needs a package that is not installed: {first_line(error)}") from error
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from error
     except Exception as error:  # a damaged file may lead transformers to any
         raise ValueError(f"The weights of {folder} cannot be read: {type(error).__name__}: {error}") from error
     try:
         return model, AutoTokenizer.from_pretrained(folder, config=model.config)
+    except ImportError as error:
+        raise ValueError(f"{folder} needs a package that is not installed: {first_line(error)}") from error
     except Exception as error:  # the same, and the Rust library's own kind
         raise ValueError(f"The tokenizer of {folder} cannot be read: {type(error).__name__}: {error}") from error

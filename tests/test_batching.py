@@ -137,10 +137,8 @@ def test_the_model_is_called_once_for_each_batch(detect):
     hook = detect.model.register_forward_pre_hook(
         lambda module, args, kwargs: shapes.append(tuple(kwargs["input_ids"].shape)), with_kwargs=True
     )
-    detect.twins = type(detect.twins)()  # a twin made from here on has the hook, too
     detect(texts, edges="grid")
     hook.remove()
-    detect.twins = type(detect.twins)()
     assert len(shapes) == len(list(batches(segments))) < len(segments) / 4
     assert sum(rows * columns for rows, columns in shapes) <= useful * (1 + 2 * PADDING_SHARE)
     assert collate(segments[:2], 0)["input_ids"].shape[0] == 2
@@ -266,6 +264,6 @@ def test_work_grows_with_the_text_and_no_faster(detect):
         return segments, len(asked), len(shapes), sum(rows * columns for rows, columns in shapes)
 
     one, ten = counts(3_000), counts(30_000)
-    assert ten[0] >= 9 * one[0]
+    assert ten[0] >= 9 * one[0] and min(one) > 0
     for few, many in zip(one[1:], ten[1:], strict=True):
         assert many <= 11 * few + 10

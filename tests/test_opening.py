@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mvh import export, pipeline_mvh
-from mvh.opening import TASK, local_folder, open_pipeline, refuse_unknown
+from mvh.opening import TASK, has_package_code, local_folder, open_pipeline, refuse_unknown
 from mvh.shipped import CHECKPOINTS
 
 
@@ -85,9 +85,14 @@ def test_options_of_loading_are_left_to_transformers(damaged):
     theirs = open_pipeline(damaged, trust_remote_code=True, alpha=0.01, dtype=torch.float32, device="cpu")
     assert type(theirs) is not type(ours) and type(theirs).__module__.startswith("transformers_modules")
     assert theirs(text) == ours(text)
-    halved = open_pipeline(damaged, trust_remote_code=True, dtype=torch.bfloat16)
-    assert halved.model.dtype == torch.bfloat16
+    for name in ("dtype", "torch_dtype"):
+        assert open_pipeline(damaged, trust_remote_code=True, **{name: torch.bfloat16}).model.dtype == torch.bfloat16
     (damaged / "more.py").write_text("", encoding="utf-8")
     assert type(open_pipeline(damaged, trust_remote_code=True)) is not type(ours), "a file that is none of ours"
+    (damaged / "more.py").unlink()
+    config = json.loads((damaged / "config.json").read_text())
+    config["custom_pipelines"][TASK]["impl"] = "someone/else--pipeline_mvh.MvhDetectPipeline"
+    (damaged / "config.json").write_text(json.dumps(config))
+    assert not has_package_code(damaged), "a config that names other code"
     with pytest.raises(ValueError, match="contains custom code"):
         open_pipeline(damaged, trust_remote_code=None)

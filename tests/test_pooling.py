@@ -117,3 +117,17 @@ def test_statistics_by_segment_are_those_of_the_whole_batch(kind):
     whole = statistics(layers, mask)
     with torch.no_grad():
         assert torch.allclose(statistics(layers, mask), whole, atol=1e-6)
+
+
+def test_a_traced_model_takes_the_statistics_of_any_batch():
+    def pooled(states, mask):
+        return statistics([states], mask)
+
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        traced = torch.jit.trace(
+            pooled, (torch.randn(1, 6, 4, generator=generator), torch.ones(1, 6, dtype=torch.long))
+        )
+        states, mask = torch.randn(3, 9, 4, generator=generator), torch.ones(3, 9, dtype=torch.long)
+        mask[1, 5:] = 0
+        assert torch.allclose(traced(states, mask), pooled(states, mask), atol=1e-6)

@@ -48,7 +48,7 @@ class Detecting(ABC):
         fingerprint: Hash of its weights.
         number_type: The one its weights have, such as "float32".
         revision: Commit of the Hub's repository that it came from, where that is known.
-        batch_tokens: In a batch at most.
+        batch_tokens: Tokens in a batch at most, padding included.
     """
 
     model: Any

@@ -96,7 +96,8 @@ def token_mean(states: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tens
 
 def statistics(layers: Sequence[torch.Tensor], attention_mask: torch.Tensor) -> torch.Tensor:
     """N tensors (B, T, H) -> (B, P): mean and standard deviation over the tokens of each, in float32."""
-    if attention_mask.is_cpu and not torch.is_grad_enabled():
+    graph = torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing()
+    if attention_mask.is_cpu and not graph:
         return torch.cat([by_segment(states, attention_mask) for states in layers], dim=-1)
     parts = []
     for states in layers:

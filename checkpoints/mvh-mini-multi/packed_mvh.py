@@ -32,17 +32,17 @@ class PackedLinear(nn.Linear):
 
     packed: torch.Tensor
     packed_bias: torch.Tensor | None
-    kind: torch.dtype
+    dtype: torch.dtype
     after: str = "none"  # or "gelu"
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(..., inputs) -> (..., outputs) in the number type of the packed weights."""
-        return product(x.to(self.kind), self.packed, self.packed_bias, self.after)
+        return product(x.to(self.dtype), self.packed, self.packed_bias, self.after)
 
 
-def pack(weight: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
+def pack(weight: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """The weight (outputs, inputs) in a number type, in the order that `product` multiplies fastest."""
-    return torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(kind), ROWS)
+    return torch.ops.mkldnn._reorder_linear_weight(weight.detach().to(dtype), ROWS)
 
 
 def product(x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None, after: str = "none") -> torch.Tensor:
@@ -51,21 +51,21 @@ def product(x: torch.Tensor, packed: torch.Tensor, bias: torch.Tensor | None, af
 
 
 @cache
-def can_pack(kind: torch.dtype) -> bool:
+def can_pack(dtype: torch.dtype) -> bool:
     """Whether `pack` and `product` work on this machine, tried out on a small product; a warning says where not.
 
     A build without oneDNN, such as those for Apple's processors, multiplies float32 by a quick product of its own: no warning.
     """
-    if kind == torch.float32 and not torch.backends.mkldnn.is_available():
+    if dtype == torch.float32 and not torch.backends.mkldnn.is_available():
         return False
     generator = torch.Generator().manual_seed(0)
     x, weight, bias = (torch.randn(size, generator=generator) for size in ((5, 32), (48, 32), (48,)))
-    relative, absolute = ALLOWED[kind]
+    relative, absolute = ALLOWED[dtype]
     try:
         plain = nn.functional.linear(x, weight, bias)
         works = all(
             torch.allclose(
-                product(x.to(kind), pack(weight, kind), bias.to(kind), after).float(),
+                product(x.to(dtype), pack(weight, dtype), bias.to(dtype), after).float(),
                 right,
                 rtol=relative,
                 atol=absolute,
@@ -76,56 +76,63 @@ def can_pack(kind: torch.dtype) -> bool:
     except Exception as error:  # whatever a build without it raises
         works, reason = False, f"failed ({type(error).__name__})"
     if not works:
-        instead = "bfloat16 runs under autocast" if kind == torch.bfloat16 else "float32 runs as the model is"
+        instead = "bfloat16 runs under autocast" if dtype == torch.bfloat16 else "float32 runs as the model is"
         logger.warning(
-            f"PyTorch {torch.__version__} multiplies no packed {str(kind).removeprefix('torch.')} weights here (a trial "
+            f"PyTorch {torch.__version__} multiplies no packed {str(dtype).removeprefix('torch.')} weights here (a trial "
             f"{reason}): {instead}, somewhat slower."
         )
     return works
 
 
 def state_of(model: Any) -> list[tuple[int, int]]:
-    """What changes when a weight does: address and version of each, but for changes through `Tensor.data`."""
-    return [(weight.data_ptr(), weight._version) for weight in model.parameters() if not weight.is_inference()]
+    """What changes when a weight or module does: address and version of a weight, but for changes through `Tensor.data`."""
+    weights = [(weight.data_ptr(), weight._version) for weight in model.parameters() if not weight.is_inference()]
+    return weights + [(id(module), 0) for module in model.modules()]
 
 
-def has_twin(model: Any, kind: torch.dtype) -> bool:
+def is_watched(model: Any) -> bool:
+    """Whether something in a model asks that the model itself runs: hooks, or training mode with its dropout."""
+    return any(module.training or module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def has_twin(model: Any, dtype: torch.dtype) -> bool:
     """Whether a twin of the model can be made: weights at hand on the CPU in float32, plain linear layers, a head on top."""
     names_and_weights = list(model.named_parameters())
     return (
         model.config.head == "layers"
         and all(w.is_cpu and w.dtype == torch.float32 and not w.is_inference() for _, w in names_and_weights)
         and not any("lora_" in name for name, _ in names_and_weights)  # adapters can change without their weights
+        and not any(type(module).__module__.startswith("peft.") for module in model.modules())
         and not any(hasattr(module, "_hf_hook") for module in model.modules())  # weights fetched when needed
-        and can_pack(kind)
+        and can_pack(dtype)
     )
 
 
-def twin_of(model: Any, kind: torch.dtype) -> Any:
+def twin_of(model: Any, dtype: torch.dtype) -> Any:
     """The model's twin, in eval mode; call it without gradients, one in bfloat16 under autocast.
 
     Args:
         model: A `MvhForSequenceClassification` for which `has_twin` holds.
-        kind: Number type of the linear layers: float32 or bfloat16.
+        dtype: Number type of the linear layers: float32 or bfloat16.
     """
     shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
     with torch.inference_mode(False), torch.no_grad():
         twin = copy.deepcopy(model, shared).eval()
         for module in twin.encoder.modules():
             if type(module) is nn.Linear:
-                use_packed_weight(module, kind)
+                use_packed_weight(module, dtype)
         for module in twin.encoder.modules():
             if followed_by_gelu(module):
                 module.dense.after, module.intermediate_act_fn = "gelu", nn.Identity()
-    if kind == torch.bfloat16 and isinstance(embeddings := getattr(twin.encoder, "embeddings", None), nn.Module):
+    if dtype == torch.bfloat16 and isinstance(embeddings := getattr(twin.encoder, "embeddings", None), nn.Module):
         embeddings.register_forward_hook(in_bfloat16)
     return twin
 
 
-def use_packed_weight(layer: Any, kind: torch.dtype) -> None:
+def use_packed_weight(layer: Any, dtype: torch.dtype) -> None:
     """Let a linear layer multiply with its weight, as it is now, packed in a number type."""
-    layer.kind, layer.packed = kind, pack(layer.weight, kind)
-    layer.packed_bias = None if layer.bias is None else layer.bias.detach().to(kind)
+    layer.dtype, layer.packed = dtype, pack(layer.weight, dtype)
+    layer.packed_bias = None if layer.bias is None else layer.bias.detach().to(dtype)
     layer.__class__ = PackedLinear
 
 
@@ -141,15 +148,23 @@ def in_bfloat16(module: nn.Module, inputs: Any, output: Any) -> Any:
 
 
 class Twins:
-    """The twins of a detector's members, made when first asked for and made anew when weights have changed."""
+    """The twins of a detector's members, made when first asked for and made anew when weights or modules have changed.
+
+    A copied or pickled pipeline makes its own: packed weights can be neither copied nor written.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[tuple[int, torch.dtype], tuple[list[tuple[int, int]], Any]] = {}
 
-    def of(self, member: int, model: Any, kind: torch.dtype) -> Any:
-        """The twin of a member's model in a number type, or the model itself where it has none."""
-        kept, state = self._kept.get((member, kind)), state_of(model)
+    def __reduce__(self) -> tuple[type[Twins], tuple[()]]:
+        return Twins, ()
+
+    def of(self, member: int, model: Any, dtype: torch.dtype) -> Any:
+        """The twin of a member's model in a number type, or the model itself where it has none or is watched."""
+        if is_watched(model):
+            return model
+        kept, state = self._kept.get((member, dtype)), state_of(model)
         if kept is None or kept[0] != state:
-            kept = (state, twin_of(model, kind) if has_twin(model, kind) else model)
-            self._kept[member, kind] = kept  # two threads may both make one: they are equal
+            kept = (state, twin_of(model, dtype) if has_twin(model, dtype) else model)
+            self._kept[member, dtype] = kept  # two threads may both make one: they are equal
         return kept[1]

@@ -41,6 +41,9 @@ class MvhDetectPipeline(Detecting, ChunkPipeline):
     column of a dataset (returns an iterator that reads ahead by a bounded number of segments). A single bad text raises;
     among many, a bad item comes back with the same keys, `label` None and `error`.
 
+    On a CPU the first text packs the weights of linear layers, in a copy that serves as long as weights and modules stay as
+    they are (`packed_mvh`); a model with forward hooks, or in training mode, runs itself.
+
     It is a ChunkPipeline by its three steps, but runs them itself: `__call__` sorts the segments that wait by length,
     across documents, and needs none of the DataLoader's workers (`num_workers` is accepted and ignored).
 
