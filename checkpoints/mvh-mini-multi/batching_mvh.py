@@ -31,8 +31,8 @@ HANDED_ON = (
     "document_type",
 )
 WINDOW_SEGMENTS = 512  # segments collected before they are sorted by length and scored: bounds memory and delay
-# tokens in a batch, padding included. On a CPU 6 segments of 256 tokens with their context: of 700 to 4,096 the quickest with
-# two backbones in both number types. An accelerator wants more work at once (how much was not measured)
+# tokens in a batch, padding included. On a CPU 6 segments of 256 tokens with their context: with two backbones in both number
+# types 1,400 to 3,072 were the quickest of 700 to 4,096. An accelerator wants more at once (how much was not measured)
 BATCH_TOKENS, ACCELERATOR_TOKENS = 2_048, 4_096
 PADDING_SHARE = 0.05  # of a batch at most
 PADDING_TOKENS = 64  # that a batch may hold in any case: another call of the model would cost about as much
