@@ -3,6 +3,7 @@
     mvh calibrate --model runs/mini/model --dataset runs/data --out checkpoints/mvh-mini-en
     mvh calibrate --model CKPT --human MY_FOLDER_OR_FILE --out CKPT2
     mvh calibrate --model CKPT --human PAPERS --document-type academic --out CKPT2    for a detector that reads the type
+    mvh calibrate --model CKPT --human TABLE --each-source --out CKPT2                where sources differ, see below
 
 With `--dataset` the human documents of the roles calibration_segments and calibration_documents are used, and the
 choosing role says from which length on the detector can tell; with `--human` (a folder of documents, or a table of texts) a
@@ -10,6 +11,11 @@ seeded half for each. A document serves one calibration only, and must have serv
 texts that the checkpoint has learnt from are refused. Of an ensemble each member is calibrated on the same texts, and
 where scores are combined the whole as well. The weights are copied untouched; scores, counts, normaliser
 version and the weights' fingerprint go into the config.
+
+The false-alarm rate holds for the mixture of these documents, and a part of them may lie above it. With `--each-source` it
+holds for every source of at least 100 documents of the document side (a table's column `source`, up to a colon; of a folder
+the first folder below it), at the price of some power: a document's p-value is then the largest of those among its kind and
+among each source.
 """
 
 from __future__ import annotations
@@ -19,7 +25,9 @@ import json
 import logging
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +40,7 @@ from mvh.audit.statistics import suspicious
 from mvh.calibration_mvh import decode_calibration, encode_calibration
 from mvh.card import write_card
 from mvh.dataset_builder.build import fingerprint
-from mvh.dataset_builder.texts import read_texts
+from mvh.dataset_builder.texts import read_own_rows
 from mvh.dataset_builder.writing import LABELS
 from mvh.export import provenance, refuse_foreign
 from mvh.features_mvh import REGISTERS
@@ -43,7 +51,7 @@ from mvh.opening import local_folder, open_folder
 from mvh.pipeline_mvh import TASK
 from mvh.placing import unfinished_folder
 from mvh.readings_mvh import Reading, human_scale, mean_document
-from mvh.references_mvh import Calibration, Document
+from mvh.references_mvh import MIN_GROUP_DOCUMENTS, Calibration, Document
 from mvh.seen import refuse_seen, write_seen
 from mvh.statistics_mvh import document_margin
 from mvh.usage import documented
@@ -63,6 +71,7 @@ def calibrate(
     statistic: str | None = None,
     choosing: Sequence[str] = (),
     document_type: str | None = None,
+    sources: Sequence[str] | None = None,
 ) -> Path:
     """Write `out`, a copy of `checkpoint` whose config carries a calibration.
 
@@ -77,6 +86,7 @@ def calibrate(
             checkpoint's stays.
         document_type: The texts' type, where the detector has a feature that reads it; verdicts are then given on texts of
             that type alone.
+        sources: Where each of `document_texts` comes from, "" where that is not known: the rate then holds for each source.
 
     Returns:
         `out`.
@@ -110,9 +120,13 @@ def calibrate(
     said = {"population": population, "commit": provenance()["commit"]}
     for index, older in before.items():
         segments, documents, short = ([_document(r, index, config.get("scales")) for r in side] for side in sides)
+        if sources is not None:
+            documents = [replace(d, source=source) for d, source in zip(documents, sources, strict=True)]
         owner = config if index is None else config["members"][index]
         at_work = detect.identity() if index is None else identity(detect.members[index].fingerprint, "float32")
-        owner["calibration"] = pack(segments, documents, short, said | at_work, older, alpha, statistic)
+        owner["calibration"] = pack(
+            segments, documents, short, said | at_work, older, alpha, statistic, by_source=sources is not None
+        )
         if not spoken_languages(decode_calibration(owner["calibration"])):
             logger.warning(
                 f"Of fewer than {LEAST_OF_A_LANGUAGE} of these texts in any language the language could be told (that takes "
@@ -137,6 +151,7 @@ def pack(
     before: Calibration | None,
     alpha: float,
     statistic: str | None,
+    by_source: bool = False,
 ) -> dict[str, Any]:
     """The packed calibration of one detector or member.
 
@@ -148,6 +163,10 @@ def pack(
         before: The calibration that is replaced.
         alpha: Level of the tests.
         statistic: A key of STATISTICS; that of `before` by default, else the mean margin.
+        by_source: Whether the rate shall hold for each source of `documents`.
+
+    Raises:
+        ValueError: If it shall, and no source has enough documents.
     """
     about = dict(about)
     if doubt := _doubt(documents, before, alpha):
@@ -157,8 +176,15 @@ def pack(
         "statistic": statistic or (before.statistic if before else "mean_margin"),
         "tellable_tokens": before.tellable_tokens if before else 0,
         "tellable_alpha": before.tellable_alpha if before else alpha,
+        "by_source": by_source,
     }
     packed = encode_calibration(segments, documents, about, **settings)
+    if by_source and not packed["document"]["sources"]:
+        counts = Counter(document.source or "no source" for document in documents)
+        raise ValueError(
+            f"--each-source needs a source of at least {MIN_GROUP_DOCUMENTS} documents of one script among the "
+            f"{len(documents)} for document p-values; they are of {dict(counts.most_common(5))}."
+        )
     if not short:
         return packed
     about["power_by_tokens"] = rows = power_by_length(short, decode_calibration(packed), alpha)
@@ -231,20 +257,28 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--most", type=int, default=1200, help="documents per side at most (default: 1200)")
     parser.add_argument("--seed", type=int, default=0, help="of the halves and the draw (default: 0)")
     parser.add_argument("--population", help="what the documents are, for the card")
+    parser.add_argument(
+        "--each-source",
+        action="store_true",
+        help="let the false-alarm rate hold for each source (default: for the mixture)",
+    )
     parser.add_argument("--document-type", choices=REGISTERS, help="of all of them, for a detector that reads it")
     args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     choosing: list[str] = []
     if args.dataset:
-        sides = [_role(args.dataset, role, 0) for role in ("calibration_segments", "calibration_documents")]
-        choosing = _role(args.dataset, "choose", 1)
+        roles = [_role(args.dataset, role, 0) for role in ("calibration_segments", "calibration_documents")]
+        sides = [list(role) for role in roles]
+        source_of = roles[1]
+        choosing = list(_role(args.dataset, "choose", 1))
         manifest = json.loads((args.dataset / "manifest.json").read_text(encoding="utf-8"))
         null = manifest.get("labels", LABELS)[0]
         files = " and ".join(made["file"] for name, made in manifest["inputs"].items() if name.startswith("train_file"))
         what = f"{null} documents of {files}, used neither for training nor for any choice"
     else:
-        texts = [text for _, text in read_texts(args.human, 0, args.body_only, args.text_column)]
-        sides = list(split_in_two(texts, args.seed))
+        rows = read_own_rows(args.human, 0, args.body_only, args.text_column)
+        source_of = {row["text"]: source_of_row(row, args.human.is_dir()) for row in rows}
+        sides = list(split_in_two([row["text"] for row in rows], args.seed))
         if (distinct := sum(map(len, sides))) < args.least:
             raise ValueError(
                 f"{args.human.name} holds {distinct} different texts, and a calibration needs {args.least}: with fewer "
@@ -254,7 +288,10 @@ def main(argv: list[str] | None = None) -> None:
     sides = [draw(side, args.most, args.seed) for side in sides]
     population = args.population or what
     folder = local_folder(args.model, args.revision)
-    out = calibrate(folder, sides[0], sides[1], args.out, population, args.statistic, choosing, args.document_type)
+    sources = [source_of[text] for text in sides[1]] if args.each_source else None
+    out = calibrate(
+        folder, sides[0], sides[1], args.out, population, args.statistic, choosing, args.document_type, sources
+    )
     logger.info(
         f"{out}: calibrated on {len(sides[0])} documents for segments and {len(sides[1])} others for documents."
     )
@@ -272,10 +309,19 @@ def _doubt(documents: Sequence[Document], before: Calibration | None, alpha: flo
     return f"{positive} of {len(documents)} texts given as human score as machine: are the labels exchanged?"
 
 
-def _role(dataset: Path, role: str, label: int) -> list[str]:
+def source_of_row(row: Mapping[str, Any], of_folder: bool = False) -> str:
+    """Where a text comes from: its row's source up to the first colon, or the first folder below the one given; else ""."""
+    if of_folder:
+        return str(row["id"]).rpartition("/")[0].partition("/")[0]
+    return (row["source"] or "").partition(":")[0]
+
+
+def _role(dataset: Path, role: str, label: int) -> dict[str, str]:
+    """The texts of a role and label, each with its source."""
     from datasets import load_dataset
 
-    return [row["text"] for row in load_dataset(str(dataset), "documents", split=role) if row["label"] == label]
+    rows = load_dataset(str(dataset), "documents", split=role)
+    return {row["text"]: source_of_row(row) for row in rows if row["label"] == label}
 
 
 def _score(detect: Any, texts: Iterable[str], what: str, document_type: str | None = None) -> list[list[Reading]]:

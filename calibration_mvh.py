@@ -5,8 +5,11 @@ weight 1), `document` the statistics of the whole documents of the other. A text
 own kind (Mondrian conformal prediction): its segments with those of its script, the whole document with those of its
 script and length. Scripts with fewer than MIN_GROUP_DOCUMENTS form one kind together (POOLED), so that the kinds are a
 partition and P(p <= alpha) <= alpha holds in each of them. Segments are not split by length: each length would be left
-with a part of the documents, and its p-values with a part of the resolution. The kinds are made from the segment side
+with a part of the documents, and its p-values with a part of the resolution. The groups are made from the segment side
 alone, so they cannot favour a document p-value.
+
+Where documents name their sources and the rate shall hold for each of them, a document is ranked among those of its script and
+length and among those of every source of its script, and its p-value is the largest of these ("by_source").
 
 Scores travel as float32 in base64, at most MAX_CALIBRATION_VALUES in all, beside what they belong to ("about") and an
 "id" hashed from all of it. Damage is noticed when a calibration is decoded. A record of how verdicts in bfloat16 agree with
@@ -36,6 +39,7 @@ from .references_mvh import (
     Document,
     Group,
     Reference,
+    Source,
     find_group,
     length_groups,
 )
@@ -43,6 +47,7 @@ from .statistics_mvh import STATISTICS
 
 VERSION = 2
 MAX_CALIBRATION_VALUES = 5_000
+LONGEST_NAME = 60  # characters of a source's
 
 
 def encode_calibration(
@@ -53,6 +58,7 @@ def encode_calibration(
     tellable_tokens: int = 0,
     tellable_alpha: float = 0.05,
     minimum: int = MIN_GROUP_DOCUMENTS,
+    by_source: bool = False,
 ) -> dict[str, Any]:
     """Pack human documents into the JSON-ready dict that travels in the config.
 
@@ -63,7 +69,8 @@ def encode_calibration(
         statistic: A key of STATISTICS, by which documents are judged.
         tellable_tokens: Length below which an unflagged document tells nothing.
         tellable_alpha: Level at which that was measured.
-        minimum: Documents a group needs.
+        minimum: Documents a group or source needs.
+        by_source: Rank documents in every source of their script, too, that has `minimum` of `document_documents`.
 
     Returns:
         A dict with "groups", "segment", "document", "about" and the "id" that every result repeats.
@@ -134,6 +141,8 @@ def encode_calibration(
         },
         "about": dict(about),
     }
+    if by_source:
+        packed["document"] |= _pack_sources(document_documents, minimum)
     if set(types) != {""}:
         packed["document_types"] = {name: types[name] for name in sorted(types)}
     packed["id"] = calibration_id(packed)
@@ -169,12 +178,14 @@ def decode_calibration(packed: Mapping[str, Any]) -> Calibration:
         _check_documents(statistics, human_simes, group, len(groups))
         _check_simes(human_simes, segment)
         shortest = _whole(whole["shortest_tokens"], "shortest_tokens", 0)
-        by_group = _by_group(human_simes, group, len(groups))
+        sources, source = _unpack_sources(whole, len(statistics))
+        keys = _keys(group, source, len(groups), len(sources))
         calibration = Calibration(
             segment=segment,
-            document=_by_group(statistics, group, len(groups)),
-            simes={key: reference.scores for key, reference in by_group.items()},
+            document={key: _reference(statistics[chosen]) for key, chosen in keys.items()},
+            simes={key: np.sort(human_simes[chosen]) for key, chosen in keys.items()},
             groups=groups,
+            sources=sources,
             scripts=scripts,
             documents=len(statistics),
             segment_documents=len(_unpack(packed["segment"]["script"], "<u2")),
@@ -256,13 +267,45 @@ def _segment_references(part: Mapping[str, Any], scripts: Sequence[str]) -> dict
     return references
 
 
-def _by_group(values: np.ndarray, group: np.ndarray, groups: int) -> dict[int, Reference]:
-    """References of one value per document, by group, those in no group under POOLED."""
-    references = {}
-    for key in (POOLED, *range(groups)):
-        chosen = np.sort(values[group == key])
-        references[key] = Reference(chosen, np.ones(len(chosen)), len(chosen))
-    return references
+def _keys(group: np.ndarray, source: np.ndarray, groups: int, sources: int) -> dict[int, np.ndarray]:
+    """Which of n documents (n,) are in each group, in none under POOLED, and in each source, whose keys follow the groups'."""
+    by_group = {key: group == key for key in (POOLED, *range(groups))}
+    return by_group | {groups + index: source == index for index in range(sources)}
+
+
+def _reference(values: np.ndarray) -> Reference:
+    """Of one value per document."""
+    return Reference(np.sort(values), np.ones(len(values)), len(values))
+
+
+def _pack_sources(documents: Sequence[Document], minimum: int) -> dict[str, Any]:
+    """The sources with at least `minimum` documents, and which one each document is of."""
+    counts = Counter((document.script, document.source) for document in documents if document.source)
+    kept = sorted(kind for kind, count in counts.items() if count >= minimum)
+    place = {kind: index for index, kind in enumerate(kept)}
+    of = [place.get((document.script, document.source), POOLED) for document in documents]
+    return {
+        "sources": [{"script": script, "name": name} for script, name in kept],
+        "source": _pack(np.array(of), "<i2"),
+    }
+
+
+def _unpack_sources(whole: Mapping[str, Any], documents: int) -> tuple[list[Source], np.ndarray]:
+    """The sources that a document side names, and the one of each document, shape (n,); none where it names none."""
+    if "sources" not in whole:
+        return [], np.full(documents, POOLED)
+    sources = [Source(_name(part["script"]), _name(part["name"])) for part in whole["sources"]]
+    source = _unpack(whole["source"], "<i2").astype(int)
+    if len(source) != documents or len(set(sources)) != len(sources):
+        raise ValueError(
+            f"The document calibration has {documents} documents and names the sources of {len(source)}, of "
+            f"{len(set(sources))} different sources in a list of {len(sources)}."
+        )
+    if found := sorted((set(source.tolist()) - {POOLED}) ^ set(range(len(sources)))):
+        raise ValueError(
+            f"Source {found[0]} of {len(sources)} has no document in the document calibration, or is not among them."
+        )
+    return sources, source
 
 
 def _check_scores(part: str, scores: np.ndarray) -> None:
@@ -322,6 +365,14 @@ def _unpack_groups(packed: Sequence[Mapping[str, Any]]) -> list[Group]:
 def _whole(value: Any, name: str, least: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise ValueError(f"The calibration's {name} must be a whole number from {least}, got {value!r:.60}.")
+    return value
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME or not value.isprintable():
+        raise ValueError(
+            f"A source's name or script must be printable, of 1 to {LONGEST_NAME} characters, got {value!r:.60}."
+        )
     return value
 
 

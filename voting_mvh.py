@@ -148,16 +148,18 @@ def document_p_value(document: Document, calibration: Calibration, confidence: f
 
 
 def _rank(document: Document, calibration: Calibration, confidence: float | None) -> float:
-    """Rank of a document's statistic among the human calibration documents of its group."""
-    rule, reference = STATISTICS[calibration.statistic], calibration.document[_group(document, calibration)]
+    """The highest rank of a document's statistic among the human calibration documents of each kind it may be of."""
+    rule = STATISTICS[calibration.statistic]
     statistic = rule(document.margins, document.core_tokens, calibration.segment_p_values(document))
     # calibration scores travel as float32: the same rounding keeps a document that is itself among them a tie
-    p_value = conformal_p_values(
-        np.array([np.float32(statistic)], dtype=np.float64), reference.scores, reference.weights
-    )
-    if confidence is not None:
-        p_value = with_confidence(p_value, reference.documents, confidence)
-    return float(p_value[0])
+    score = np.array([np.float32(statistic)], dtype=np.float64)
+    ranks = []
+    for reference in (calibration.document[kind] for kind in _kinds(document, calibration)):
+        p_value = conformal_p_values(score, reference.scores, reference.weights)
+        if confidence is not None:
+            p_value = with_confidence(p_value, reference.documents, confidence)
+        ranks.append(float(p_value[0]))
+    return max(ranks)
 
 
 def calibrated_by_parts(document: Document, calibration: Calibration) -> np.ndarray:
@@ -166,18 +168,18 @@ def calibrated_by_parts(document: Document, calibration: Calibration) -> np.ndar
     The promise is that a human document gets any flag with probability at most alpha (`corrections_mvh.calibrated`): it
     holds for each part at alpha / K, so for the whole at alpha.
     """
-    parts = parts_of(document, calibration)
-    adjusted = [
-        adjust(calibration.segment_p_values(part), "calibrated", calibration.simes[_group(part, calibration)])
-        for part in parts
-    ]
+    parts, adjusted = parts_of(document, calibration), []
+    for part in parts:
+        p_values = calibration.segment_p_values(part)
+        kinds = [adjust(p_values, "calibrated", calibration.simes[kind]) for kind in _kinds(part, calibration)]
+        adjusted.append(np.max(kinds, axis=0))
     return np.minimum(np.concatenate(adjusted) * len(parts), 1.0)
 
 
 def too_many_parts(document: Document, calibration: Calibration, alpha: float) -> list[str]:
     """Where no segment of a document judged by parts can be flagged with correction "calibrated"."""
     parts = parts_of(document, calibration)
-    most = max(calibration.document[_group(part, calibration)].documents for part in parts)
+    most = max(min(_sizes(part, calibration)) for part in parts)
     if len(parts) <= alpha * (most + 1):
         return []
     return [
@@ -356,9 +358,14 @@ def check_alpha(alpha: float, name: str = "alpha") -> None:
         raise ValueError(f"{name} must be a number between 0 and 1, got {alpha!r}.")
 
 
-def _group(document: Document, calibration: Calibration) -> int:
-    """Index of the group that a document or a part of one is ranked in."""
-    return calibration.group_of(document.script, document.tokens)
+def _kinds(document: Document, calibration: Calibration) -> list[int]:
+    """Keys of the references that a document or a part of one is ranked in, that of its group first."""
+    return calibration.kinds_of(document.script, document.tokens)
+
+
+def _sizes(document: Document, calibration: Calibration) -> list[int]:
+    """How many human documents each of those has."""
+    return [calibration.document[kind].documents for kind in _kinds(document, calibration)]
 
 
 def _smallest_and_interval(n: int, level: float, confidence: float | None) -> tuple[float, tuple[float, float]]:
@@ -373,39 +380,47 @@ def _smallest_and_interval(n: int, level: float, confidence: float | None) -> tu
 def highest_rate(document: Document, calibration: Calibration, alpha: float, level: float) -> float:
     """Below what the realised rate of "p <= alpha" lies for documents like one, with probability (1 + level) / 2."""
     parts = parts_of(document, calibration)
-    sizes = [calibration.document[_group(part, calibration)].documents for part in parts]
-    highest = {n: false_alarm_interval(n, alpha / factor(len(parts)), level)[1] for n in set(sizes)}
-    return majority_rate([highest[n] for n in sizes])
+    sizes = [_sizes(part, calibration) for part in parts]
+    highest = {n: false_alarm_interval(n, alpha / factor(len(parts)), level)[1] for n in set().union(*sizes)}
+    return majority_rate([max(highest[n] for n in own) for own in sizes])
 
 
 def _rests_on(
     document: Document, calibration: Calibration, alpha: float, correction: str, confidence: float | None
 ) -> dict[str, Any]:
-    """What a verdict's p-values rest on: the group, its documents, and where its realised false-alarm rate lies.
+    """What a verdict's p-values rest on: the kinds, their documents, and where the realised false-alarm rate lies.
 
-    Of a document judged by parts it is the group of those with the fewest documents, and the rate is known from above only.
+    Of several kinds, the number is that of the one with the fewest documents, and the rate is known from above only, for a text
+    of any of them. So it is of a document judged by parts; of these the part with the fewest documents gives the name.
     """
     parts = parts_of(document, calibration)
-    groups = [_group(part, calibration) for part in parts]
-    group = min(groups, key=lambda g: calibration.document[g].documents)
-    sizes = [calibration.document[g].documents for g in groups]
-    found = {n: _smallest_and_interval(n, alpha / factor(len(parts)), confidence) for n in set(sizes)}
-    low, high = found[sizes[0]][1]
-    if len(parts) > 1:
-        low, high = 0.0, majority_rate([found[n][1][1] for n in sizes])
+    sizes = [_sizes(part, calibration) for part in parts]
+    found = {n: _smallest_and_interval(n, alpha / factor(len(parts)), confidence) for n in set().union(*sizes)}
+    low, high = found[sizes[0][0]][1]
+    if len(parts) > 1 or len(sizes[0]) > 1:
+        low, high = 0.0, majority_rate([max(found[n][1][1] for n in own) for own in sizes])
     if correction == "calibrated":
         most = max(parts, key=lambda part: len(part.margins))
-        simes = calibration.simes[_group(most, calibration)]
-        needed = documents_needed(len(most.margins), alpha / len(parts), correction, simes)
+        m, level = len(most.margins), alpha / len(parts)
+        simes = [calibration.simes[kind] for kind in _kinds(most, calibration)]
+        needed = max(documents_needed(m, level, correction, own) for own in simes)
     else:
         needed = documents_needed(len(document.margins), alpha, correction)
-    name = ("other scripts" if calibration.groups else "all") if group == POOLED else calibration.groups[group].name
+    fewest = min(range(len(parts)), key=lambda index: min(sizes[index]))
     return {
-        "group": name,
+        "group": kinds_in_words(parts[fewest], calibration),
         "parts": len(parts),
-        "documents": min(sizes),
-        "smallest_p_value": majority_p_value([found[n][0] for n in sizes]),
+        "documents": min(sizes[fewest]),
+        "smallest_p_value": majority_p_value([max(found[n][0] for n in own) for own in sizes]),
         "false_alarm_rate_90": [low, high],
         "segment_documents": calibration.segment_reference(document.script).documents,
         "segment_documents_needed": needed,
     }
+
+
+def kinds_in_words(document: Document, calibration: Calibration) -> str:
+    """What a document or a part of one is ranked among: its group, and the sources of its script."""
+    group, *_ = _kinds(document, calibration)
+    name = ("other scripts" if calibration.groups else "all") if group == POOLED else calibration.groups[group].name
+    names = [source.name for source in calibration.sources if source.script == document.script]
+    return f"{name}, and each of: {', '.join(names)}" if names else name

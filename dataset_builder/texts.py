@@ -32,10 +32,10 @@ logger = logging.getLogger(__name__)
 NAMED = 10  # bad files of a folder that are named one by one
 
 
-def read_texts(
+def read_own_rows(
     path: str | Path, label: int | None = None, body_only: bool = False, text_column: str = "text"
-) -> list[tuple[str, str]]:
-    """The texts of a folder or file as (name, text), in the order of the file or of the sorted paths.
+) -> list[dict[str, Any]]:
+    """The texts of a folder or file, in the order of the file or of the sorted paths.
 
     Args:
         path: Folder of documents, or a file: a document of any kind `mvh detect` reads, .jsonl, .csv, .tsv or .parquet.
@@ -43,18 +43,14 @@ def read_texts(
         body_only: Leave out headings, running heads, references and code of documents, as `mvh detect --body-only` does.
         text_column: Where a table has its texts.
 
+    Returns:
+        Of each text a dict of "id" (of a document its path), "text", and "source" and "label" (None where its row has none).
+
     Raises:
         ValueError: If a file or row has no readable text or is labelled otherwise than `label`, or if there is no text at
             all; the sentence names the files, or file and line.
         FileNotFoundError: If there is no such file or folder.
     """
-    return [(row["id"], row["text"]) for row in read_own_rows(path, label, body_only, text_column)]
-
-
-def read_own_rows(
-    path: str | Path, label: int | None = None, body_only: bool = False, text_column: str = "text"
-) -> list[dict[str, Any]]:
-    """As `read_texts`, each text a dict of "id", "text", and "source" and "label" (None where its row has none)."""
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no file or folder {path}.")

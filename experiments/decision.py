@@ -5,8 +5,8 @@
 
 Segment margins of all texts are scored once into the cache (what these weights have scored of these texts is not scored
 again); all that follows is arithmetic on them, through the functions that users' verdicts go through. Choices (document
-statistic, groups, default vote) are made on the choosing role against the calibration roles; the report files are used for
-figures only. Writes OUT, the same as Markdown, and a figure.
+statistic, groups, sources, default vote) are made on the choosing role against the calibration roles; the report files are
+used for figures only. Writes OUT, the same as Markdown, and a figure.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ OWN = 200  # documents a user calibrates with
 LENGTHS = ((1, 1), (2, 3), (4, 8), (9, None))  # segments of a document
 NO_GROUPS = 10**9
 TOKEN_EDGES = (65, 129, 257, 513)
+LEAST_OF_A_SOURCE = 50  # documents in the random splits: their calibrations are a third as large as the shipped one
 
 
 def p_values(documents: Sequence[Document], calibration: Calibration, confidence: float | None = None) -> np.ndarray:
@@ -91,6 +92,21 @@ def false_alarms_by_length(
             rates = [float((p_values(side, calibration) <= 0.05).mean()) for side in (human(part), machine(part))]
             counts = {"human": len(human(part)), "machine": len(machine(part))}
             rows.append({"groups": groups, "tokens": low, **counts, "fpr": rates[0], "tpr": rates[1]})
+    return rows
+
+
+def mixture_or_each_source(
+    choose: Sequence[Scored], segment: list[Scored], document: list[Scored]
+) -> list[dict[str, Any]]:
+    """FPR and TPR of the mean margin by source, ranked among documents of its kind and among those of each source, too."""
+    rows = []
+    for each in (False, True):
+        calibration = decode_calibration(encode_calibration(segment, document, {}, by_source=each))
+        for source in ("all", *sorted({d.source for d in choose})):
+            part = [d for d in choose if source in ("all", d.source)]
+            rates = [float((p_values(side, calibration) <= 0.05).mean()) for side in (human(part), machine(part))]
+            counts = {"human": len(human(part)), "machine": len(machine(part))}
+            rows.append({"each_source": each, "source": source, **counts, "fpr": rates[0], "tpr": rates[1]})
     return rows
 
 
@@ -138,8 +154,7 @@ def verdicts(documents: Sequence[Scored], calibration: Calibration, alpha: float
     humans = [d for d in documents if d.label == 0]
     flags = [label == 1 for label, d in zip(labels, documents, strict=True) if d.label == 0]
     found = [label == 1 for label, d in zip(labels, documents, strict=True) if d.label == 1]
-    groups = [calibration.group_of(d.script, d.tokens) for d in humans]
-    chances = flag_counts(alpha, [str(g) for g in groups], [calibration.document[g].documents for g in groups])
+    chances = flag_counts(alpha, *kinds(humans, calibration))
     confident = p_values(humans, calibration, 0.9) <= alpha
     return {
         "human": len(flags),
@@ -156,6 +171,13 @@ def verdicts(documents: Sequence[Scored], calibration: Calibration, alpha: float
     }
 
 
+def kinds(humans: Sequence[Scored], calibration: Calibration) -> tuple[list[str], list[int]]:
+    """A kind that each human document is of, and its calibration documents: its source where that is known, else its group."""
+    places = {(source.script, source.name): len(calibration.groups) + i for i, source in enumerate(calibration.sources)}
+    keys = [places.get((d.script, d.source), calibration.group_of(d.script, d.tokens)) for d in humans]
+    return list(map(str, keys)), [calibration.document[key].documents for key in keys]
+
+
 def by_source(documents: Sequence[Scored], calibration: Calibration) -> dict[str, Any]:
     """`verdicts` of all documents and of each source."""
     sources = sorted({d.source for d in documents})
@@ -163,9 +185,10 @@ def by_source(documents: Sequence[Scored], calibration: Calibration) -> dict[str
     return {name: verdicts(part, calibration) for name, part in parts.items()}
 
 
-def random_splits(humans: Sequence[Scored], seed: int = 0) -> dict[str, Any]:
+def random_splits(humans: Sequence[Scored], each_source: bool = False, seed: int = 0) -> dict[str, Any]:
     """Human documents of one file dealt at random into calibration (two quarters) and test (half), SPLITS times.
 
+    With `each_source` a document is ranked among those of each source, too, and groups and sources need LEAST_OF_A_SOURCE.
     Returns the realised false-alarm rate against alpha: its mean over the splits, its 5 % and 95 % quantiles, and its mean
     by source; and how often the rate at alpha 0.05 is above alpha, with marginal p-values and "with confidence 0.9".
     """
@@ -177,7 +200,9 @@ def random_splits(humans: Sequence[Scored], seed: int = 0) -> dict[str, Any]:
         order = rng.permutation(len(humans))
         quarter = len(humans) // 4
         a, b, rest = order[:quarter], order[quarter : 2 * quarter], order[2 * quarter :]
-        calibration = decode_calibration(encode_calibration([humans[i] for i in a], [humans[i] for i in b], {}))
+        sides = [humans[i] for i in a], [humans[i] for i in b]
+        least = {"minimum": LEAST_OF_A_SOURCE, "by_source": True} if each_source else {}
+        calibration = decode_calibration(encode_calibration(*sides, {}, **least))
         test = [humans[i] for i in rest]
         p = p_values(test, calibration)
         rates.append([float((p <= alpha).mean()) for alpha in ALPHAS])
@@ -230,9 +255,7 @@ def own_calibration(documents: Sequence[Scored], about: str, seed: int = 0) -> d
         calibration = decode_calibration(encode_calibration([humans[i] for i in a], [humans[i] for i in b], {}))
         test = [humans[i] for i in rest]
         rate = float((p_values(test, calibration) <= 0.05).mean())
-        groups = [calibration.group_of(d.script, d.tokens) for d in test]
-        sizes = [calibration.document[g].documents for g in groups]
-        inside.append(rate <= count_limits(flag_counts(0.05, [str(g) for g in groups], sizes), 0.005, 0.99)[1])
+        inside.append(rate <= count_limits(flag_counts(0.05, *kinds(test, calibration)), 0.005, 0.99)[1])
         false_alarms.append(rate)
         power.append(float((p_values(machines, calibration) <= 0.05).mean()) if machines else np.nan)
     return {
@@ -313,15 +336,19 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             "calibration": config["calibration"]["id"],
             "statistic": shipped.statistic,
             "vote": config["vote"] or "calibrated",
+            "sources": [source.name for source in shipped.sources],
             "power_by_tokens": config["calibration"]["about"].get("power_by_tokens"),
         },
         "statistics": compare_statistics(choose, human(segment), human(document)),
         "lengths": false_alarms_by_length(choose, human(segment), human(document)),
+        "mixture_or_each_source": mixture_or_each_source(choose, human(segment), human(document)),
         "votes": compare_votes(choose, shipped),
         "files": {name: by_source(part, shipped) for name, part in files.items()},
         "own_calibration": {name: own_calibration(part, name) for name, part in files.items()},
         "split_file": first,
         "random_splits": random_splits(human(files[first])),
+        "random_splits_each_source": random_splits(human(files[first]), each_source=True),
+        "least_of_a_source": LEAST_OF_A_SOURCE,
         "shift": under_shift([d for part in files.values() for d in human(part)]),
         "corrections": {name: corrections_by_length(part, shipped) for name, part in files.items()},
         "figure": args.out.with_suffix(".png").name,

@@ -7,6 +7,7 @@ import pytest
 from safetensors.torch import load_file
 from transformers import pipeline
 
+import mvh
 from mvh import calibrate
 from mvh.calibration_mvh import POOLED, decode_calibration
 
@@ -54,6 +55,29 @@ def test_command_line_with_own_texts(detector, tmp_path):
     assert config["calibration"]["about"]["population"] == "our essays"
     assert decode_calibration(config["calibration"]).document[POOLED].documents == 30
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_the_rate_can_hold_for_each_source(detector, tmp_path):
+    """Of a table the sources are its column's, up to a colon; of a folder the folders below it."""
+    texts = [make_text(0, 12 + i % 5, seed=i) for i in range(430)]
+    own = [{"text": t, "source": f"posts:{i}" if i % 2 else "essays"} for i, t in enumerate(texts)]
+    table = write_jsonl(tmp_path / "own.jsonl", own)
+    for row, text in zip(own, texts, strict=True):
+        file = tmp_path / "folder" / row["source"].partition(":")[0] / f"{len(text)}-{text[:20]}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    for place in (table, tmp_path / "folder"):
+        out = tmp_path / f"calibrated-{place.stem}"
+        given = ["--model", str(detector), "--human", str(place), "--out", str(out), "--each-source"]
+        calibrate.main(given)
+        calibration = decode_calibration(json.loads((out / "config.json").read_text())["calibration"])
+        assert {source.name for source in calibration.sources} == {"posts", "essays"}
+        assert "each of\n  the sources essays, posts" in (out / "README.md").read_text()
+        result = mvh.load_detector(out)(texts[0])
+        assert result["calibration"]["group"].endswith("and each of: essays, posts")
+    few = write_jsonl(tmp_path / "few.jsonl", own[:210])
+    with pytest.raises(ValueError, match=r"a source of at least 100 documents .* they are of {'(posts|essays)': "):
+        calibrate.main(["--model", str(detector), "--human", str(few), "--out", str(tmp_path / "few"), "--each-source"])
 
 
 def test_where_the_texts_are_too_short_to_tell_their_language_it_is_said(detector, tmp_path, caplog):

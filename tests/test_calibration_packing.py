@@ -1,6 +1,7 @@
 """How a calibration is packed, grouped, checked and read back."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from mvh.calibration_mvh import (
 )
 from mvh.corrections_mvh import simes
 from mvh.pvalues_mvh import conformal_p_values
+from mvh.references_mvh import Source
 from mvh.statistics_mvh import STATISTICS
 from mvh.voting_mvh import document_p_value
 
@@ -294,3 +296,66 @@ def test_a_score_that_is_no_number_is_refused_whatever_the_statistic(statistic, 
 def test_an_unknown_statistic_is_named():
     with pytest.raises(ValueError, match="'magic'"):
         encode_calibration(MIXED, OTHERS, {}, "magic")
+
+
+def sourced(count, seed, source, **options):
+    return [replace(d, source=source) for d in documents(count, seed, **options)]
+
+
+SOURCED = [
+    *sourced(30, 20, "essays"),
+    *sourced(25, 21, "posts", centre=1.0),
+    *sourced(19, 22, "few"),
+    *sourced(21, 23, "essays", script="cyrillic"),
+    *documents(9, 24),
+]
+
+
+def test_sources_of_enough_documents_are_kinds_of_their_own_for_every_length():
+    calibration = decode_calibration(
+        json.loads(json.dumps(encode_calibration(MIXED, SOURCED, {}, minimum=20, by_source=True)))
+    )
+    assert calibration.sources == [Source("cyrillic", "essays"), Source("latin", "essays"), Source("latin", "posts")]
+    for script, names in (("latin", ["essays", "posts"]), ("cyrillic", ["essays"]), ("greek", []), ("hangul", [])):
+        for tokens in (30, 256, 5000):
+            group, *sources = calibration.kinds_of(script, tokens)
+            assert group == calibration.group_of(script, tokens)
+            assert [calibration.sources[key - len(calibration.groups)] for key in sources] == [
+                Source(script, n) for n in names
+            ]
+            for key, name in zip(sources, names, strict=True):
+                own = [d for d in SOURCED if (d.script, d.source) == (script, name)]
+                means = np.sort([np.average(d.margins, weights=d.core_tokens) for d in own])
+                assert np.allclose(calibration.document[key].scores, means, rtol=1e-6)
+                p_simes = [simes(calibration.segment_p_values(d)) for d in own]
+                assert np.allclose(calibration.simes[key], np.sort(p_simes), rtol=1e-6)
+
+
+def test_sources_change_nothing_unless_they_are_asked_for():
+    bare = [replace(d, source="") for d in SOURCED]
+    assert encode_calibration(MIXED, SOURCED, {}, minimum=20) == encode_calibration(MIXED, bare, {}, minimum=20)
+    asked = decode_calibration(encode_calibration(MIXED, bare, {}, minimum=20, by_source=True))
+    assert not asked.sources and asked.kinds_of("latin", 300) == [asked.group_of("latin", 300)]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda d: d["sources"].append({"script": "latin", "name": "more"}), "Source 3 of 4 has no document"),
+        (
+            lambda d: d["sources"].pop(),
+            "Source 2 of 2 has no document in the document calibration, or is not among them",
+        ),
+        (lambda d: d["sources"].__setitem__(0, d["sources"][1]), "2 different sources in a list of 3"),
+        (lambda d: d.update(source=_pack(np.zeros(3), "<i2")), "names the sources of 3"),
+        (lambda d: d["sources"][0].update(name="a\nb"), "name or script must be printable"),
+        (lambda d: d["sources"][0].update(name="a" * 61), "of 1 to 60 characters"),
+        (lambda d: d["sources"][0].update(name=None), "got None"),
+        (lambda d: d.pop("source"), "damaged"),
+    ],
+)
+def test_damaged_sources_are_refused_with_a_sentence(damage, message):
+    packed = json.loads(json.dumps(encode_calibration(MIXED, SOURCED, {}, minimum=20, by_source=True)))
+    damage(packed["document"])
+    with pytest.raises(ValueError, match=message):
+        decode_calibration(packed | {"id": calibration_id(packed)})

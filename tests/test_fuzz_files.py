@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import mvh.recipe
 from mvh.dataset_builder.rewrite_cache import RewriteCache
 from mvh.dataset_builder.semeval import BadRow, numbered_rows, parse_row
-from mvh.dataset_builder.texts import read_texts
+from mvh.dataset_builder.texts import read_own_rows
 from mvh.documents.extract import extract
 from mvh.documents.limits import Limits
 from mvh.documents.tables import open_table
@@ -93,11 +93,11 @@ def test_ones_own_texts_are_read_or_refused_with_a_sentence(examples, tmp_path):
         path = tmp_path / f"own.{suffix}"
         path.write_bytes(content)
         try:
-            texts = list(read_texts(path))
+            texts = list(read_own_rows(path))
         except ValueError as error:
             assert len(str(error)) > 10
             return
-        assert all(isinstance(text, str) and text.strip() for _, text in texts)
+        assert all(isinstance(text, str) and text.strip() for text in (row["text"] for row in texts))
 
 
 # --- tables: what `mvh detect` writes beside the rows ---

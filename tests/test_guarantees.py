@@ -166,6 +166,39 @@ def test_a_rare_script_is_compared_with_its_like_only(size):
     assert np.mean(any_flag) <= limit(any_flag, 0.05)
 
 
+@quick_and_long
+def test_every_source_keeps_its_false_alarm_rate_where_each_counts(size):
+    """One text in four is of a source that scores 1.5 sd higher: among the mixture alone it would be accused."""
+    rng = np.random.default_rng(12)
+
+    def mixed(count):
+        texts = human(rng, count)
+        return [
+            replace(d, margins=d.margins + 1.5, source="posts") if rng.random() < 0.25 else replace(d, source="essays")
+            for d in texts
+        ]
+
+    rates = {(each, name): [] for each in (False, True) for name in ("essays", "posts", "any flag")}
+    for _ in range(25 * size):
+        sides, new = (mixed(200), mixed(400)), mixed(200)
+        of = np.array([d.source for d in new])
+        for each in (False, True):
+            calibration = decode_calibration(encode_calibration(*sides, {}, minimum=60, by_source=each))
+            verdicts = [decide(d, calibration, 0.05, "calibrated", "calibrated", "conformal") for d in new]
+            for name in ("essays", "posts"):
+                rates[each, name].append(
+                    np.mean([v["label"] == 1 for v, s in zip(verdicts, of, strict=True) if s == name])
+                )
+            flags = [v["rejected"].any() for v, s in zip(verdicts, of, strict=True) if s == "posts"]
+            rates[each, "any flag"].append(np.mean(flags))
+    for name in ("essays", "posts", "any flag"):
+        assert np.mean(rates[True, name]) <= limit(rates[True, name], 0.05), name
+    assert np.mean(rates[True, "posts"]) > 0.03, "valid, and not by never flagging"
+    assert min(np.mean(rates[False, name]) for name in ("posts", "any flag")) > 0.08, (
+        "the mixture's rate must not do here"
+    )
+
+
 def realised_rate(scores, flagged):
     """Exact false-alarm rate of a rule on new uniform scores: those above the lowest flagged calibration score.
 

@@ -7,10 +7,14 @@ import datasets
 import docx
 import pytest
 
-from mvh.dataset_builder.texts import read_own_rows, read_texts
+from mvh.dataset_builder.texts import read_own_rows
 
 from .conftest import write_jsonl
 from .test_documents import bare_docx, simple_pdf
+
+
+def read_texts(path, **options):
+    return [(row["id"], row["text"]) for row in read_own_rows(path, **options)]
 
 
 def test_a_folder_is_read_in_the_order_of_its_paths_and_other_files_are_counted(tmp_path, caplog):

@@ -1,5 +1,7 @@
 """The decision about one document, the reasons to give none, and many documents at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import beta, false_discovery_control
@@ -8,7 +10,7 @@ from mvh.calibration_mvh import POOLED, Document, decode_calibration, encode_cal
 from mvh.corrections_mvh import adjust
 from mvh.merged_voting_mvh import decide_merged
 from mvh.parts_mvh import majority_p_value, parts_of
-from mvh.pvalues_mvh import false_alarm_interval, sigmoid, with_confidence
+from mvh.pvalues_mvh import conformal_p_values, false_alarm_interval, sigmoid, with_confidence
 from mvh.readings_mvh import Reading
 from mvh.results_mvh import screen_results
 from mvh.voting_mvh import VOTES, check_alpha, decide, highest_rate, screen
@@ -416,3 +418,53 @@ def test_an_alpha_that_few_documents_cannot_reach_is_no_doubt_about_the_p_value(
         and decision["doubts"] == []
         and "No document can be flagged" in decision["warnings"][0]
     )
+
+
+def with_sources():
+    """A calibration of two sources, of which one scores 2 higher."""
+    posts = [replace(d, margins=d.margins + 2, source="posts") for d in human(60, 31)]
+    return make(whole=[*(replace(d, source="essays") for d in human(240, 30)), *posts], minimum=50, by_source=True)
+
+
+def test_of_several_kinds_the_largest_p_value_counts():
+    calibration = with_sources()
+    for confidence in (None, 0.9):
+        for margins in ([1.9], [2.6, 2.2], [0.5, 0.4, 0.0], [9.0]):
+            result = verdict(calibration, margins, confidence=confidence)
+            statistic = np.array([np.float32(np.mean(margins))], float)
+            each = []
+            for kind in calibration.kinds_of("latin", 256 * len(margins)):
+                reference = calibration.document[kind]
+                p = conformal_p_values(statistic, reference.scores, reference.weights)
+                each.append(p if confidence is None else with_confidence(p, reference.documents, confidence))
+            assert len(each) == 3 and result["p_value"] == pytest.approx(np.max(each))
+    mixture = make(whole=human(300, 30), minimum=50)
+    assert verdict(mixture, [2.2])["label"] == 1 and verdict(calibration, [2.2])["label"] == 0, (
+        "no post stands out by that"
+    )
+
+
+def test_the_result_says_which_sources_it_rests_on():
+    calibration = with_sources()
+    found = verdict(calibration, [0.0, 0.0])["calibration"]
+    assert (
+        found["group"] == f"{calibration.groups[calibration.group_of('latin', 512)].name}, and each of: essays, posts"
+    )
+    assert found["documents"] == 60 and found["smallest_p_value"] == pytest.approx(1 / 61)
+    highest = [
+        false_alarm_interval(calibration.document[k].documents, 0.05)[1] for k in calibration.kinds_of("latin", 512)
+    ]
+    assert found["false_alarm_rate_90"] == [0.0, max(highest)]
+    assert highest_rate(human(1, 0, segments=[2])[0], calibration, 0.05, 0.9) == max(highest)
+    few = verdict(calibration, [9.0], alpha=0.01)
+    assert few["label"] is None and any("60 calibration documents allow" in warning for warning in few["warnings"])
+    other = verdict(calibration, [0.0, 0.0], script="greek")["calibration"]
+    assert other["group"] == "other scripts"
+
+
+def test_the_calibrated_correction_holds_for_every_source_too():
+    calibration, margins = with_sources(), [3.0, 2.5, 0.0]
+    result = verdict(calibration, margins, correction="calibrated")
+    kinds = calibration.kinds_of("latin", 3 * 256)
+    each = [adjust(result["segment_p_values"], "calibrated", calibration.simes[kind]) for kind in kinds]
+    assert np.array_equal(result["segment_adjusted"], np.max(each, axis=0)) and len({tuple(one) for one in each}) > 1

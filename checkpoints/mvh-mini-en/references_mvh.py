@@ -1,7 +1,8 @@
 """What human texts a score is ranked among: kinds of text, and the scores of human documents of each kind.
 
-A `Calibration` is what `calibration_mvh.decode_calibration` reads from a config. Its kinds (`Group`: a script and a range
-of lengths) are made by `length_groups` from the lengths of calibration documents.
+A `Calibration` is what `calibration_mvh.decode_calibration` reads from a config. Its groups (`Group`: a script and a range
+of lengths) are made by `length_groups` from the lengths of calibration documents. Where it tells sources apart (`Source`:
+documents of a script that came from one place), a document is ranked in its group and in each source of its script.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class Document:
         document_type: Its type where that was told and a feature of the detector read it, else "".
         beside: Other scripts that many of its letters belong to, see `scripts_mvh.scripts_of`.
         unread: Share of its characters that the tokenizer does not know, see `segmentation_mvh.Segment`.
+        source: Where a calibration document comes from, "" where nobody said.
     """
 
     margins: np.ndarray
@@ -39,6 +41,7 @@ class Document:
     document_type: str = ""
     beside: tuple[str, ...] = ()
     unread: float = 0.0
+    source: str = ""
 
     @property
     def tokens(self) -> int:
@@ -69,6 +72,14 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where human documents of a script came from: a kind of text that cannot be told from the text itself."""
+
+    script: str
+    name: str
+
+
+@dataclass(frozen=True)
 class Reference:
     """Human scores that others are ranked among: ascending, with weights that sum to the number of documents."""
 
@@ -83,9 +94,11 @@ class Calibration:
 
     Attributes:
         segment: Margins of segments, by script, and under "" those of all scripts without a reference of their own.
-        document: Statistics of whole documents, by index of the group, and under POOLED those in no group.
+        document: Statistics of whole documents, by index of the group, and under POOLED those in no group; the sources'
+            follow the groups.
         simes: Ascending Simes p-values of the same documents, keyed alike: what correction "calibrated" needs.
-        groups: The kinds of documents told apart.
+        groups: The kinds of documents told apart; a document is of one.
+        sources: Kinds that a document may be of beside its group, each for all lengths.
         scripts: Documents of each script, over both sides.
         documents: Number of documents of the document side.
         segment_documents: Number of documents of the segment side.
@@ -104,6 +117,7 @@ class Calibration:
     document: dict[int, Reference]
     simes: dict[int, np.ndarray]
     groups: list[Group]
+    sources: list[Source]
     scripts: dict[str, int]
     documents: int
     segment_documents: int
@@ -119,6 +133,16 @@ class Calibration:
     def group_of(self, script: str, tokens: int) -> int:
         """Index of the group of a document, or POOLED."""
         return find_group(self.groups, script, tokens)
+
+    def kinds_of(self, script: str, tokens: int) -> list[int]:
+        """Keys of all that a document is ranked among: its group, and every source of its script.
+
+        A p-value that is the largest of several is valid for texts like any of them: whichever kind a human text is of, its
+        own p-value is at most alpha with probability at most alpha, and the largest is no smaller.
+        """
+        places = range(len(self.groups), len(self.groups) + len(self.sources))
+        same = [key for key, source in zip(places, self.sources, strict=True) if source.script == script]
+        return [self.group_of(script, tokens), *same]
 
     def longest(self, script: str) -> int:
         """Tokens of the longest document of the document side, of a script where the calibration knows its lengths."""
