@@ -51,7 +51,7 @@ $(LOWER): | $(READY) $(MPNET)/model.safetensors
 	$(BIN)/python -m mvh.vocabulary_transfer $(MPNET) --layers 2 --out $@
 train-mini: $(READY) $(LOWER) ## train and calibrate a detector by the recipe of the shipped English one
 	$(BIN)/python train.py recipes/mvh-mini-en.yaml --backbone $(LOWER) --train_file $(M4)/monolingual_train.jsonl --output_dir $(MINI)
-	$(BIN)/python -m mvh.calibrate --model $(MINI)/model --dataset $(MINI)/data --out $(MINI)/calibrated
+	$(BIN)/python -m mvh.calibrate --model $(MINI)/model --dataset $(MINI)/data --out $(MINI)/calibrated --each-source
 
 MULTI = $(RUNS)/mvh-mini-multi
 $(RUNS)/small-backbone:
