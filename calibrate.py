@@ -13,9 +13,10 @@ where scores are combined the whole as well. The weights are copied untouched; s
 version and the weights' fingerprint go into the config.
 
 The false-alarm rate holds for the mixture of these documents, and a part of them may lie above it. With `--each-source` it
-holds for every source of at least 100 documents of the document side (a table's column `source`, up to a colon; of a folder
-the first folder below it), at the price of some power: a document's p-value is then the largest of those among its kind and
-among each source.
+holds for every source of at least 100 documents of one script on the document side, at the price of some power: a document's
+p-value is then the largest of those among its kind and among each source of its script. A source is a table's column
+`source`, up to a colon, of an address its host; of a folder the first folder below it; each is halved by itself. Smaller ones
+are named and have no rate of their own.
 """
 
 from __future__ import annotations
@@ -30,14 +31,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from tqdm import tqdm
 from transformers import pipeline
 
 from mvh.abstention import cut_short, power_by_length, shortest_tellable
-from mvh.audit.statistics import suspicious
-from mvh.calibration_mvh import decode_calibration, encode_calibration
+from mvh.audit.statistics import kinds_of_flags, suspicious
+from mvh.calibration_mvh import decode_calibration, encode_calibration, source_name
 from mvh.card import write_card
 from mvh.dataset_builder.build import fingerprint
 from mvh.dataset_builder.texts import read_own_rows
@@ -106,6 +108,8 @@ def calibrate(
             )
     if shared := set(map(_key, segment_texts)) & set(map(_key, document_texts)):
         raise ValueError(f"{len(shared)} texts serve both calibrations; each document may serve one.")
+    if sources is not None:
+        refuse_few(Counter(filter(None, sources)))
     for unknown in refuse_seen(checkpoint, [*segment_texts, *document_texts], "The calibration texts", ("training",)):
         logger.warning(unknown)
     sides = [
@@ -179,12 +183,13 @@ def pack(
         "by_source": by_source,
     }
     packed = encode_calibration(segments, documents, about, **settings)
-    if by_source and not packed["document"]["sources"]:
-        counts = Counter(document.source or "no source" for document in documents)
-        raise ValueError(
-            f"--each-source needs a source of at least {MIN_GROUP_DOCUMENTS} documents of one script among the "
-            f"{len(documents)} for document p-values; they are of {dict(counts.most_common(5))}."
-        )
+    if by_source:
+        counts = Counter(f"{d.source} ({d.script})" for d in documents if d.source)
+        refuse_few(counts)
+        if few := {name: count for name, count in sorted(counts.items()) if count < MIN_GROUP_DOCUMENTS}:
+            logger.warning(
+                f"Of these sources there are fewer than {MIN_GROUP_DOCUMENTS} documents, so no rate holds for each: {few}."
+            )
     if not short:
         return packed
     about["power_by_tokens"] = rows = power_by_length(short, decode_calibration(packed), alpha)
@@ -223,10 +228,28 @@ def open_checkpoint(checkpoint: Path) -> tuple[Any, dict[int | None, Calibration
     return pipeline(TASK, model=model, tokenizer=tokenizer), before  # type: ignore[call-overload]  # our own task
 
 
-def split_in_two(texts: list[str], seed: int) -> tuple[list[str], list[str]]:
-    """Two halves without a common text (as `fingerprint` compares texts), whatever the order of the input."""
+def refuse_few(counts: Mapping[str, int]) -> None:
+    """Raise a ValueError unless one of these sources has enough documents, and all have a name that a line can show."""
+    for name in counts:
+        source_name(name)
+    if max(counts.values(), default=0) < MIN_GROUP_DOCUMENTS:
+        largest = dict(Counter(counts).most_common(5))
+        raise ValueError(
+            f"--each-source needs a source of at least {MIN_GROUP_DOCUMENTS} documents of one script among those for document "
+            f"p-values, and the largest are {largest or 'none'}."
+        )
+
+
+def split_in_two(
+    texts: list[str], seed: int, source_of: Mapping[str, str] | None = None
+) -> tuple[list[str], list[str]]:
+    """Two halves without a common text (as `fingerprint` compares texts), whatever the order of the input.
+
+    Each source is halved by itself where it is said of which one each text is.
+    """
     distinct = {_key(text): text for text in sorted(texts)}
-    ordered = [distinct[key] for key in sorted(distinct, key=lambda key: hashlib.sha256(b"%d:" % seed + key).digest())]
+    drawn = sorted(distinct, key=lambda key: hashlib.sha256(b"%d:" % seed + key).digest())
+    ordered = sorted((distinct[key] for key in drawn), key=lambda text: (source_of or {}).get(text, ""))  # stable
     return ordered[::2], ordered[1::2]
 
 
@@ -278,7 +301,7 @@ def main(argv: list[str] | None = None) -> None:
     else:
         rows = read_own_rows(args.human, 0, args.body_only, args.text_column)
         source_of = {row["text"]: source_of_row(row, args.human.is_dir()) for row in rows}
-        sides = list(split_in_two([row["text"] for row in rows], args.seed))
+        sides = list(split_in_two([row["text"] for row in rows], args.seed, source_of if args.each_source else None))
         if (distinct := sum(map(len, sides))) < args.least:
             raise ValueError(
                 f"{args.human.name} holds {distinct} different texts, and a calibration needs {args.least}: with fewer "
@@ -301,8 +324,10 @@ def _doubt(documents: Sequence[Document], before: Calibration | None, alpha: flo
     """Whether documents given as human look like machine texts, to the checkpoint's calibration or to its bare scores."""
     if before is not None:
         p_values = [document_p_value(d, before) for d in documents]
-        groups = [before.group_of(document.script, document.tokens) for document in documents]
-        return suspicious(p_values, alpha, list(map(str, groups)), [before.document[g].documents for g in groups])
+        ranked = [before.kinds_of(document.script, document.tokens) for document in documents]
+        sizes = [min(before.document[kind].documents for kind in kinds) for kinds in ranked]
+        groups, sources = [str(kinds[0]) for kinds in ranked], [list(map(str, kinds[1:])) for kinds in ranked]
+        return suspicious(p_values, alpha, *kinds_of_flags(groups, sizes, sources))
     positive = sum(document_margin(d.margins, d.core_tokens) > 0 for d in documents)
     if positive <= len(documents) / 2:
         return None
@@ -310,10 +335,11 @@ def _doubt(documents: Sequence[Document], before: Calibration | None, alpha: flo
 
 
 def source_of_row(row: Mapping[str, Any], of_folder: bool = False) -> str:
-    """Where a text comes from: its row's source up to the first colon, or the first folder below the one given; else ""."""
+    """Where a text comes from, "" where its row does not say: see the module's docstring."""
     if of_folder:
         return str(row["id"]).rpartition("/")[0].partition("/")[0]
-    return (row["source"] or "").partition(":")[0]
+    source = row["source"] or ""
+    return urlsplit(source).netloc if "://" in source else source.partition(":")[0]
 
 
 def _role(dataset: Path, role: str, label: int) -> dict[str, str]:

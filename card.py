@@ -157,15 +157,14 @@ def calibration_facts(packed: dict[str, Any], alpha: float) -> dict[str, Any]:
         rows.append(("other scripts" if calibration.groups else "all", n))
     rows += [
         (
-            f"{source.name}, {source.script}, of any length",
+            f"{source.name.replace('|', '/')}, {source.script}, of any length",
             calibration.document[len(calibration.groups) + index].documents,
         )
         for index, source in enumerate(calibration.sources)
     ]
-    floor = (
-        0.0 if calibration.sources else None
-    )  # of several p-values the largest counts, so the rate may be lower than each's
-    intervals = {n: false_alarm_interval(n, alpha) for _, n in rows}
+    intervals = [false_alarm_interval(n, alpha) for _, n in rows]
+    if calibration.sources:  # of several p-values the largest counts, so a rate is known from above only
+        intervals = [(0.0, high) for _, high in intervals]
     return {
         "id": packed["id"],
         "population": packed["about"]["population"],
@@ -178,8 +177,8 @@ def calibration_facts(packed: dict[str, Any], alpha: float) -> dict[str, Any]:
         "longest": longest_in_words(calibration),
         "scripts": ", ".join(sorted(calibration.scripts)),
         "languages": ", ".join(NAMES[name] for name in spoken_languages(calibration)),
-        "sources": ", ".join(source.name for source in calibration.sources),
-        "groups": [(name, n, intervals[n][0] if floor is None else floor, intervals[n][1]) for name, n in rows],
+        "sources": ", ".join(dict.fromkeys(source.name for source in calibration.sources)),
+        "groups": [(name, n, *interval) for (name, n), interval in zip(rows, intervals, strict=True)],
     }
 
 

@@ -35,7 +35,7 @@ from typing import Any, TextIO
 from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
-from mvh.audit.statistics import count_limits, flag_counts
+from mvh.audit.statistics import count_limits, flag_counts, kinds_of_flags
 from mvh.dataset_builder.semeval import read_semeval
 from mvh.export import file_sha256, provenance
 from mvh.hub_classifier import open_hub
@@ -91,6 +91,7 @@ def open_checkpoint(name: str, options: dict[str, Any]) -> tuple[Scorer, dict[st
                 "segments": len(result["segments"]),
                 "group": (result["calibration"] or {}).get("group"),
                 "group_documents": (result["calibration"] or {}).get("documents"),
+                "group_sources": (result["calibration"] or {}).get("sources"),
                 "holds": judged(result),
                 "dtype": result["model"]["dtype"],
                 "error": result.get("error"),
@@ -175,7 +176,10 @@ def summarise(predicted: Sequence[dict[str, Any]], confidence: float | None = No
     if humans:
         held = {"human": len(humans), "rate": sum(row["p_value"] <= alpha for row in humans) / len(humans)}
         sizes = [row["group_documents"] for row in humans]
-        chances = flag_counts(alpha, [row["group"] for row in humans], sizes, confidence)
+        kinds = kinds_of_flags(
+            [row["group"] for row in humans], sizes, [row.get("group_sources") or [] for row in humans]
+        )
+        chances = flag_counts(alpha, *kinds, confidence)
         limit = count_limits(chances, 0.01, 0.99)[1]
     labels = [row["label"] for row in predicted]
     scores = [min(margins) if row["error"] is not None else row["margin"] for row in predicted]

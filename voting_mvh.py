@@ -283,7 +283,7 @@ def too_short_to_tell(document: Document, calibration: Calibration) -> list[str]
 
 def rare_script(document: Document, calibration: Calibration) -> list[str]:
     """Where a document is compared with human ones of all rare scripts together."""
-    rare = calibration.group_of(document.script, document.tokens) == POOLED and document.script in calibration.scripts
+    rare = _kinds(document, calibration) == [POOLED] and document.script in calibration.scripts
     if not rare or len(calibration.scripts) < 2:
         return []
     return [
@@ -388,7 +388,7 @@ def highest_rate(document: Document, calibration: Calibration, alpha: float, lev
 def _rests_on(
     document: Document, calibration: Calibration, alpha: float, correction: str, confidence: float | None
 ) -> dict[str, Any]:
-    """What a verdict's p-values rest on: the kinds, their documents, and where the realised false-alarm rate lies.
+    """What a verdict's p-values rest on: group and sources, their documents, and where the realised false-alarm rate lies.
 
     Of several kinds, the number is that of the one with the fewest documents, and the rate is known from above only, for a text
     of any of them. So it is of a document judged by parts; of these the part with the fewest documents gives the name.
@@ -407,8 +407,11 @@ def _rests_on(
     else:
         needed = documents_needed(len(document.margins), alpha, correction)
     fewest = min(range(len(parts)), key=lambda index: min(sizes[index]))
+    group = _kinds(parts[fewest], calibration)[0]
+    name = ("other scripts" if calibration.groups else "all") if group == POOLED else calibration.groups[group].name
     return {
-        "group": kinds_in_words(parts[fewest], calibration),
+        "group": name,
+        "sources": [source.name for source in calibration.sources if source.script == document.script],
         "parts": len(parts),
         "documents": min(sizes[fewest]),
         "smallest_p_value": majority_p_value([max(found[n][0] for n in own) for own in sizes]),
@@ -416,11 +419,3 @@ def _rests_on(
         "segment_documents": calibration.segment_reference(document.script).documents,
         "segment_documents_needed": needed,
     }
-
-
-def kinds_in_words(document: Document, calibration: Calibration) -> str:
-    """What a document or a part of one is ranked among: its group, and the sources of its script."""
-    group, *_ = _kinds(document, calibration)
-    name = ("other scripts" if calibration.groups else "all") if group == POOLED else calibration.groups[group].name
-    names = [source.name for source in calibration.sources if source.script == document.script]
-    return f"{name}, and each of: {', '.join(names)}" if names else name

@@ -115,6 +115,7 @@ def score_rows(
                 "script": None if error else script_and_language(row["text"])[0],
                 "group": basis.get("group"),
                 "documents": basis.get("documents"),
+                "sources": basis.get("sources"),
                 "holds": judged(result),
                 "dtype": None if error else result["model"]["dtype"],
                 "error": error,

@@ -116,6 +116,28 @@ def flag_counts(
     return total
 
 
+def kinds_of_flags(
+    groups: Sequence[str], documents: Sequence[int] | None, sources: Sequence[Sequence[str]]
+) -> tuple[list[str], list[int] | None]:
+    """What `flag_counts` is to take for groups, where p-values may be the largest among a group and several sources.
+
+    Texts that were ranked in the same sources are one kind, of the fewest documents: which source each is like is not known,
+    all may be like the same one, and none is flagged more often than its own source's p-value would flag it.
+
+    Args:
+        groups: The calibration group of each text.
+        documents: The fewest calibration documents that each was compared with.
+        sources: The sources each was compared with beside its group, none where the calibration tells none apart.
+    """
+    kinds = [f"each of: {', '.join(own)}" if own else group for group, own in zip(groups, sources, strict=True)]
+    if documents is None:
+        return kinds, None
+    fewest: dict[str, int] = {}
+    for kind, own, count in zip(kinds, sources, documents, strict=True):
+        fewest[kind] = min(fewest.get(kind, count), count) if own else count
+    return kinds, [fewest[kind] if own else n for kind, own, n in zip(kinds, sources, documents, strict=True)]
+
+
 def count_limits(chances: NDArray[np.float64], low: float, high: float) -> list[float]:
     """The quantiles `low` and `high` of a count with these probabilities, as shares of its largest value."""
     below = np.cumsum(chances)
@@ -179,7 +201,7 @@ def audit_report(
 
     Args:
         scored: One dict per text: "id", "label" (0 or 1), "source", "margin", "p_value", "decision" (-1, 0, 1), "tokens",
-            "script", "group" and "documents" (its calibration group and that group's size, None without calibration), "holds"
+            "script", "group", "documents" and "sources" (of `calibration` of its result, None without), "holds"
             (whether its p-value is promised to hold) and "error" (None, or a sentence; such a text takes the lowest margin
             and is uncertain).
         alpha: Level of the verdicts.
@@ -211,16 +233,21 @@ def audit_report(
         ("false_alarm_limit_99", "within_limit", "held", "fpr_by_alpha", "p_value_histogram", "batch")
     )
     if len(p_values):
-        groups, sizes = [row["group"] or "all" for row in calibrated], _sizes(calibrated)
+        groups, sizes = kinds_of_flags(
+            [row["group"] or "all" for row in calibrated],
+            _sizes(calibrated),
+            [row.get("sources") or [] for row in calibrated],
+        )
+        from_above = any(row.get("sources") for row in calibrated)  # then a p-value may be larger than its text's own
         limit = count_limits(flag_counts(alpha, groups, sizes, confidence), 0.01, 0.99)[1]
         held = float((p_values <= alpha).mean())
         report["false_alarm_limit_99"], report["within_limit"] = limit, held <= limit
         report["held"] = {"human": len(p_values), "rate": held}
         report["calibration_documents"] = sizes and dict(sorted(zip(groups, sizes, strict=True)))
         report["fpr_by_alpha"] = [
-            {"alpha": level, "fpr": float((p_values <= level).mean()), "band_99": band}
+            {"alpha": level, "fpr": float((p_values <= level).mean()), "band_99": [0.0 if from_above else low, high]}
             for level in ALPHAS
-            for band in [count_limits(flag_counts(level, groups, sizes, confidence), 0.005, 0.995)]
+            for low, high in [count_limits(flag_counts(level, groups, sizes, confidence), 0.005, 0.995)]
         ]
         counts, edges = np.histogram(p_values, bins=HISTOGRAM_BINS, range=(0, 1))
         report["p_value_histogram"] = {"edges": edges.round(6).tolist(), "texts": counts.tolist()}

@@ -188,7 +188,7 @@ def by_source(documents: Sequence[Scored], calibration: Calibration) -> dict[str
 def random_splits(humans: Sequence[Scored], each_source: bool = False, seed: int = 0) -> dict[str, Any]:
     """Human documents of one file dealt at random into calibration (two quarters) and test (half), SPLITS times.
 
-    With `each_source` a document is ranked among those of each source, too, and groups and sources need LEAST_OF_A_SOURCE.
+    With `each_source` a document is ranked among those of each source, too. Groups and sources need LEAST_OF_A_SOURCE.
     Returns the realised false-alarm rate against alpha: its mean over the splits, its 5 % and 95 % quantiles, and its mean
     by source; and how often the rate at alpha 0.05 is above alpha, with marginal p-values and "with confidence 0.9".
     """
@@ -201,8 +201,8 @@ def random_splits(humans: Sequence[Scored], each_source: bool = False, seed: int
         quarter = len(humans) // 4
         a, b, rest = order[:quarter], order[quarter : 2 * quarter], order[2 * quarter :]
         sides = [humans[i] for i in a], [humans[i] for i in b]
-        least = {"minimum": LEAST_OF_A_SOURCE, "by_source": True} if each_source else {}
-        calibration = decode_calibration(encode_calibration(*sides, {}, **least))
+        packed = encode_calibration(*sides, {}, minimum=LEAST_OF_A_SOURCE, by_source=each_source)
+        calibration = decode_calibration(packed)
         test = [humans[i] for i in rest]
         p = p_values(test, calibration)
         rates.append([float((p <= alpha).mean()) for alpha in ALPHAS])

@@ -128,7 +128,8 @@ def page(report: dict[str, Any]) -> str:
         "",
     ]
     lines += [
-        "A quarter calibrates segments, a quarter documents, half is tested. Mean realised FPR over the splits.",
+        "A quarter calibrates segments, a quarter documents, half is tested. Groups and sources need "
+        f"{report['least_of_a_source']} documents. Mean realised FPR over the splits.",
         "",
     ]
     heads = ["alpha", *map(str, splits["alphas"])]
@@ -147,8 +148,7 @@ def page(report: dict[str, Any]) -> str:
         "",
         f"![realised FPR against alpha]({report['figure']})",
         "",
-        "The same splits, documents ranked in each source, too (groups and sources of at least "
-        f"{report['least_of_a_source']}):",
+        "The same splits, documents ranked in each source, too:",
         "",
     ]
     each = report["random_splits_each_source"]

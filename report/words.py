@@ -185,8 +185,24 @@ def _parts(result: dict[str, Any]) -> int:
 
 
 def is_bounded(result: dict[str, Any]) -> bool:
-    """Whether the p-value of a text is known from above only: with a confidence, or made of those of its parts."""
-    return result["confidence"] is not None or _parts(result) > 1
+    """Whether the p-value of a text is known from above only: with a confidence, of its parts, or the largest of several."""
+    return result["confidence"] is not None or _parts(result) > 1 or bool(_sources(result))
+
+
+def _sources(result: dict[str, Any]) -> list[str]:
+    """The sources that a text was compared with beside its group; older code names none."""
+    return (result["calibration"] or {}).get("sources") or []
+
+
+def _compared(result: dict[str, Any]) -> str:
+    """How many texts of which kinds a text was compared with."""
+    about, words, sources = result["calibration"], terms(result), _sources(result)
+    if not sources:
+        return f"{about['documents']:,} texts {words.known} (group: {about['group']})"
+    return (
+        f"at least {about['documents']:,} texts {words.known} of each of these kinds (group: {about['group']}; sources: "
+        f"{', '.join(sources)}), and the kind in which the most look like it counts"
+    )
 
 
 def _error_rate(result: dict[str, Any]) -> str:
@@ -196,8 +212,8 @@ def _error_rate(result: dict[str, Any]) -> str:
         return "This detector carries no calibration: how often it flags texts wrongly is not known."
     if result["vote"] != "calibrated":
         return (
-            f"For the rule “{result['vote']}” no false-alarm rate is promised. The comparison above rests on "
-            f"{about['documents']:,} {words.texts} (group: {about['group']})."
+            f"For the rule “{result['vote']}” no false-alarm rate is promised. The program compared this text with "
+            f"{_compared(result)}."
         )
     low, high = about["false_alarm_rate_90"]
     rate = in_words(result["alpha"], tolerance=0.005)
@@ -211,9 +227,8 @@ def _error_rate(result: dict[str, Any]) -> str:
         promise += ", if parts of long ones score like whole ones"
         what = f"{parts:,} parts of this text, each by itself,"
     return (
-        f"{promise}. The program compared {what} with {about['documents']:,} texts {words.known} "
-        f"(group: {about['group']}); with so many, the share really flagged lies between {low * 100:.1f} and "
-        f"{high * 100:.1f} in 100, nine times out of ten."
+        f"{promise}. The program compared {what} with {_compared(result)}; with so many, the share really flagged lies "
+        f"between {low * 100:.1f} and {high * 100:.1f} in 100, nine times out of ten."
     )
 
 
@@ -265,9 +280,11 @@ def letter(result: dict[str, Any]) -> str:
         return ""
     at_most = "" if result["confidence"] is None else "at most "
     parts, known = _parts(result), f"{about['documents']:,} texts that people wrote"
+    if sources := _sources(result):
+        known = f"at least {known} of each of {1 + len(sources)} kinds"
+    share = f"In none of them more than about {in_words(p_value)}" if sources else f"About {in_words(p_value)} of those"
     compared = (
-        f"Your text was compared with {known}. About {in_words(p_value)} of those look at least as machine-like to the program "
-        "as yours does."
+        f"Your text was compared with {known}. {share} look at least as machine-like to the program as yours does."
         if parts == 1
         else f"Your text is longer than those it could be compared with, so {parts:,} parts of it were, each by itself, with "
         f"{known}. If parts of long texts look like whole ones, presumably no more than {in_words(p_value)} human texts "
@@ -296,7 +313,8 @@ def settings(result: dict[str, Any], characters: int, versions: Sequence[tuple[s
         ("Confidence", result["confidence"] if result["confidence"] is not None else "on average"),
         ("Document type, as told", result.get("document_type")),
         ("Compared with", about.get("group")),
-        ("Documents compared", about.get("documents")),
+        ("And with each of the sources", ", ".join(_sources(result)) or None),
+        ("Documents compared, of the smallest of these", about.get("documents")),
         ("Documents behind the segments", about.get("segment_documents")),
         ("Length", f"{characters:,} characters, {counted(len(result['segments']), 'segment')}"),
         *((f"p-value of member {one['name']}", one["p_value"]) for one in result.get("members") or []),

@@ -16,6 +16,7 @@ from mvh.audit.statistics import (
     exchanged,
     flag_counts,
     innocent_share,
+    kinds_of_flags,
     length_group,
     suspicious,
 )
@@ -322,3 +323,28 @@ def test_confident_p_values_are_held_against_their_own_limit():
         ranks = 1 + n - np.searchsorted(calibration, rng.normal(size=texts))
         over += (with_confidence(ranks / (n + 1), n, 0.9) <= 0.05).mean() > confident
     assert over / 300 <= 0.03
+
+
+def test_texts_ranked_in_the_same_sources_are_one_kind_of_the_smallest_size():
+    groups, sizes = ["short", "long", "short", "greek"], [150, 130, 150, 90]
+    assert kinds_of_flags(groups, sizes, [[]] * 4) == (groups, sizes)
+    kinds, fewest = kinds_of_flags(groups, sizes, [["a", "b"], ["a", "b"], ["a", "b"], []])
+    assert kinds == ["each of: a, b"] * 3 + ["greek"] and fewest == [130, 130, 130, 90]
+    assert kinds_of_flags(groups, None, [["a"], [], ["a"], []]) == (["each of: a", "long", "each of: a", "greek"], None)
+
+
+def test_the_limit_holds_for_texts_of_one_source_whatever_their_lengths():
+    """The reference of their source is one draw for all of them: were length groups independent, the limit would be too low."""
+    rng = np.random.default_rng(0)
+    groups, n, draws = ["short", "medium", "long"] * 120, 120, 2000
+    kinds = kinds_of_flags(groups, [n] * len(groups), [["posts"]] * len(groups))
+    limit, apart = (
+        count_limits(flag_counts(0.1, *given), 0.05, 0.95)[1] for given in (kinds, (groups, [n] * len(groups)))
+    )
+    rates = []
+    for _ in range(draws):
+        human, new = rng.normal(size=n), rng.normal(size=len(groups))
+        p_values = (1 + (human[:, None] >= new).sum(axis=0)) / (n + 1)
+        rates.append((p_values <= 0.1).mean())
+    most = 0.05 + 4 * np.sqrt(0.05 * 0.95 / draws)
+    assert np.mean(np.array(rates) > limit) <= most < np.mean(np.array(rates) > apart)

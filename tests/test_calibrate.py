@@ -57,7 +57,7 @@ def test_command_line_with_own_texts(detector, tmp_path):
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_the_rate_can_hold_for_each_source(detector, tmp_path):
+def test_the_rate_can_hold_for_each_source(detector, tmp_path, caplog):
     """Of a table the sources are its column's, up to a colon; of a folder the folders below it."""
     texts = [make_text(0, 12 + i % 5, seed=i) for i in range(430)]
     own = [{"text": t, "source": f"posts:{i}" if i % 2 else "essays"} for i, t in enumerate(texts)]
@@ -72,12 +72,41 @@ def test_the_rate_can_hold_for_each_source(detector, tmp_path):
         calibrate.main(given)
         calibration = decode_calibration(json.loads((out / "config.json").read_text())["calibration"])
         assert {source.name for source in calibration.sources} == {"posts", "essays"}
-        assert "each of\n  the sources essays, posts" in (out / "README.md").read_text()
+        assert "the sources of its script: essays, posts" in (out / "README.md").read_text()
         result = mvh.load_detector(out)(texts[0])
-        assert result["calibration"]["group"].endswith("and each of: essays, posts")
-    few = write_jsonl(tmp_path / "few.jsonl", own[:210])
-    with pytest.raises(ValueError, match=r"a source of at least 100 documents .* they are of {'(posts|essays)': "):
-        calibrate.main(["--model", str(detector), "--human", str(few), "--out", str(tmp_path / "few"), "--each-source"])
+        assert result["calibration"]["sources"] == ["essays", "posts"]
+    assert "fewer than 100 documents" not in caplog.text
+    lopsided = write_jsonl(tmp_path / "lopsided.jsonl", [*own[::2], *own[1:100:2]])
+    calibrate.main([*given[:3], str(lopsided), "--out", str(tmp_path / "one"), "--each-source"])
+    assert "fewer than 100 documents, so no rate holds for each: {'posts (latin)': 25}" in caplog.text
+    for rows, message in (
+        (own[:210], r"a source of at least 100 documents .* the largest are {'(essays|posts)': 5\d, "),
+        ([{"text": row["text"]} for row in own], "the largest are none"),
+        ([row | {"source": "a\u00a0b"} for row in own], "must be printable"),
+    ):
+        bad = write_jsonl(tmp_path / "bad.jsonl", rows)
+        with pytest.raises(ValueError, match=message):
+            calibrate.main([*given[:3], str(bad), "--out", str(tmp_path / "bad"), "--each-source"])
+
+
+def test_sources_are_halved_each_by_itself():
+    texts = [str(i) for i in range(101)]
+    source_of = {text: "b" if int(text) % 4 == 0 else "a" for text in texts}
+    halves = calibrate.split_in_two(texts, 0, source_of)
+    for source, count in (("a", 75), ("b", 26)):
+        assert {sum(source_of[t] == source for t in half) for half in halves} <= {count // 2, count - count // 2}
+    assert sorted(halves[0] + halves[1]) == sorted(texts)
+
+
+def test_where_a_text_comes_from():
+    for row, folder, source in (
+        ({"id": "essays/2020/a.txt", "source": None}, True, "essays"),
+        ({"id": "a.txt", "source": None}, True, ""),
+        ({"id": "1", "source": "l2r:Business"}, False, "l2r"),
+        ({"id": "1", "source": "https://example.org/a?b"}, False, "example.org"),
+        ({"id": "1", "source": None}, False, ""),
+    ):
+        assert calibrate.source_of_row(row, folder) == source
 
 
 def test_where_the_texts_are_too_short_to_tell_their_language_it_is_said(detector, tmp_path, caplog):

@@ -351,6 +351,11 @@ def test_sources_change_nothing_unless_they_are_asked_for():
         (lambda d: d["sources"][0].update(name="a\nb"), "name or script must be printable"),
         (lambda d: d["sources"][0].update(name="a" * 61), "of 1 to 60 characters"),
         (lambda d: d["sources"][0].update(name=None), "got None"),
+        (
+            lambda d: d.update(sources=[{"script": "latin", "name": str(i)} for i in range(51)]),
+            "51 sources; at most 50",
+        ),
+        (lambda d: d.pop("sources"), "damaged"),
         (lambda d: d.pop("source"), "damaged"),
     ],
 )
@@ -359,3 +364,11 @@ def test_damaged_sources_are_refused_with_a_sentence(damage, message):
     damage(packed["document"])
     with pytest.raises(ValueError, match=message):
         decode_calibration(packed | {"id": calibration_id(packed)})
+
+
+def test_older_code_cannot_read_a_calibration_with_sources_as_one_without():
+    packed = encode_calibration(MIXED, SOURCED, {}, minimum=20, by_source=True)
+    assert packed["version"] == 3 and encode_calibration(MIXED, SOURCED, {}, minimum=20)["version"] == 2
+    older = packed | {"version": 2}
+    with pytest.raises(ValueError, match="names sources, and its version is 2, which has none"):
+        decode_calibration(older | {"id": calibration_id(older)})

@@ -25,6 +25,7 @@ from mvh.report.words import (
     passages_promise,
     verdict,
 )
+from mvh.report.words import settings as words_settings
 from mvh.voting_mvh import screen
 
 from .conftest import make_text
@@ -116,7 +117,7 @@ def hostile(word):
     result = result_of(text, [(20, 320)], size=100, warnings=[word])
     pages = [(1, 0, 200), (2, 200, len(text))]
     result["model"] = dict.fromkeys(result["model"], word)
-    result["calibration"] = result["calibration"] | {"group": word}
+    result["calibration"] = result["calibration"] | {"group": word, "sources": [word]}
     other = result_of(text, [(20, 320)], size=100, label=word, correction=word, vote="any", p_values=word)
     other["segments"] = [segment | {"label": word} for segment in other["segments"]]
     return [
@@ -295,6 +296,24 @@ def test_a_text_judged_by_parts_says_so_and_that_its_p_value_is_a_bound():
     assert "presumably at most 3 (large dots)" in Page(render([ReportDocument("a", "x" * 900, result)])).said
     calibrated = passages_promise(result | {"correction": "calibrated"})
     assert calibrated.startswith("In a text that is human throughout") and "if parts of long ones score" in calibrated
+
+
+def test_a_text_compared_with_several_sources_says_so_and_that_its_p_value_is_a_bound():
+    basis = result_of("x" * 900)["calibration"] | {"sources": ["essays", "posts"], "false_alarm_rate_90": [0.0, 0.09]}
+    result = result_of("x" * 900, calibration=basis)
+    said = verdict(result)
+    assert said.meaning.startswith("Presumably no more than 3 in 100")
+    kinds = "of each of these kinds (group: latin, 257 tokens or more; sources: essays, posts)"
+    assert f"compared this text with at least 145 texts {MACHINES.known} {kinds}" in said.error_rate
+    assert f"at least 145 texts {MACHINES.known} {kinds}" in verdict(result | {"vote": "any"}).error_rate
+    assert (
+        "compared with at least 145 texts that people wrote of each of 3 kinds. In none of them more than about 3 in 100 look"
+        in letter(result)
+    )
+    rows = dict(words_settings(result, 900, []))
+    assert rows["And with each of the sources"] == "essays, posts"
+    alone = dict(words_settings(result_of("x" * 900), 900, []))
+    assert "And with each of the sources" not in alone and alone["Compared with"] == rows["Compared with"]
 
 
 def test_uncertain_gives_its_reasons_before_anything_else():

@@ -447,9 +447,8 @@ def test_of_several_kinds_the_largest_p_value_counts():
 def test_the_result_says_which_sources_it_rests_on():
     calibration = with_sources()
     found = verdict(calibration, [0.0, 0.0])["calibration"]
-    assert (
-        found["group"] == f"{calibration.groups[calibration.group_of('latin', 512)].name}, and each of: essays, posts"
-    )
+    assert found["group"] == calibration.groups[calibration.group_of("latin", 512)].name
+    assert found["sources"] == ["essays", "posts"]
     assert found["documents"] == 60 and found["smallest_p_value"] == pytest.approx(1 / 61)
     highest = [
         false_alarm_interval(calibration.document[k].documents, 0.05)[1] for k in calibration.kinds_of("latin", 512)
@@ -459,7 +458,7 @@ def test_the_result_says_which_sources_it_rests_on():
     few = verdict(calibration, [9.0], alpha=0.01)
     assert few["label"] is None and any("60 calibration documents allow" in warning for warning in few["warnings"])
     other = verdict(calibration, [0.0, 0.0], script="greek")["calibration"]
-    assert other["group"] == "other scripts"
+    assert other["group"] == "other scripts" and other["sources"] == []
 
 
 def test_the_calibrated_correction_holds_for_every_source_too():

@@ -46,8 +46,10 @@ from .references_mvh import (
 from .statistics_mvh import STATISTICS
 
 VERSION = 2
+WITH_SOURCES = 3  # of a calibration that tells sources apart: older code would leave them out, so it must not read it
 MAX_CALIBRATION_VALUES = 5_000
 LONGEST_NAME = 60  # characters of a source's
+MOST_SOURCES = 50  # each result names those of its script
 
 
 def encode_calibration(
@@ -117,7 +119,7 @@ def encode_calibration(
         for document, p in zip(document_documents, p_values, strict=True)
     ]
     packed: dict[str, Any] = {
-        "version": VERSION,
+        "version": WITH_SOURCES if by_source else VERSION,
         "groups": [{"script": group.script, "low": group.low, "high": group.high} for group in groups],
         "scripts": {name: scripts[name] for name in names},
         "languages": {name: languages[name] for name in sorted(languages)},
@@ -159,9 +161,10 @@ def decode_calibration(packed: Mapping[str, Any]) -> Calibration:
             is not its contents'.
     """
     try:
-        if packed["version"] != VERSION:
+        if packed["version"] not in (VERSION, WITH_SOURCES):
             raise ValueError(
-                f"The calibration is of version {packed['version']} and this code reads version {VERSION}; calibrate again."
+                f"The calibration is of version {packed['version']} and this code reads versions {VERSION} and "
+                f"{WITH_SOURCES}; calibrate again."
             )
         if not isinstance(packed["about"], Mapping):
             raise ValueError(f"The calibration's 'about' must be a mapping, not {type(packed['about']).__name__}.")
@@ -178,7 +181,7 @@ def decode_calibration(packed: Mapping[str, Any]) -> Calibration:
         _check_documents(statistics, human_simes, group, len(groups))
         _check_simes(human_simes, segment)
         shortest = _whole(whole["shortest_tokens"], "shortest_tokens", 0)
-        sources, source = _unpack_sources(whole, len(statistics))
+        sources, source = _unpack_sources(whole, len(statistics), packed["version"] == WITH_SOURCES)
         keys = _keys(group, source, len(groups), len(sources))
         calibration = Calibration(
             segment=segment,
@@ -290,11 +293,15 @@ def _pack_sources(documents: Sequence[Document], minimum: int) -> dict[str, Any]
     }
 
 
-def _unpack_sources(whole: Mapping[str, Any], documents: int) -> tuple[list[Source], np.ndarray]:
-    """The sources that a document side names, and the one of each document, shape (n,); none where it names none."""
-    if "sources" not in whole:
+def _unpack_sources(whole: Mapping[str, Any], documents: int, told: bool) -> tuple[list[Source], np.ndarray]:
+    """The sources that a document side names, and the one of each document, shape (n,); none where they are not told."""
+    if not told:
+        if "sources" in whole or "source" in whole:
+            raise ValueError(f"The calibration names sources, and its version is {VERSION}, which has none.")
         return [], np.full(documents, POOLED)
-    sources = [Source(_name(part["script"]), _name(part["name"])) for part in whole["sources"]]
+    if len(whole["sources"]) > MOST_SOURCES:
+        raise ValueError(f"The calibration names {len(whole['sources'])} sources; at most {MOST_SOURCES} can be.")
+    sources = [Source(source_name(part["script"]), source_name(part["name"])) for part in whole["sources"]]
     source = _unpack(whole["source"], "<i2").astype(int)
     if len(source) != documents or len(set(sources)) != len(sources):
         raise ValueError(
@@ -368,7 +375,8 @@ def _whole(value: Any, name: str, least: int) -> int:
     return value
 
 
-def _name(value: Any) -> str:
+def source_name(value: Any) -> str:
+    """A source's name, or its script; raises a ValueError unless a line can show it."""
     if not isinstance(value, str) or not 0 < len(value) <= LONGEST_NAME or not value.isprintable():
         raise ValueError(
             f"A source's name or script must be printable, of 1 to {LONGEST_NAME} characters, got {value!r:.60}."

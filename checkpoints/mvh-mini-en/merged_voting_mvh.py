@@ -136,6 +136,7 @@ def _rests_on(
     abouts = [one["calibration"] for one in said]
     return {
         "group": " | ".join(dict.fromkeys(about["group"] for about in abouts)),
+        "sources": list(dict.fromkeys(source for about in abouts for source in about["sources"])),
         "parts": max(about["parts"] for about in abouts),
         "documents": min(about["documents"] for about in abouts),
         "smallest_p_value": float(merge(np.array([[about["smallest_p_value"]] for about in abouts]))[0]),
