@@ -109,7 +109,7 @@ def calibrate(
     if shared := set(map(_key, segment_texts)) & set(map(_key, document_texts)):
         raise ValueError(f"{len(shared)} texts serve both calibrations; each document may serve one.")
     if sources is not None:
-        refuse_few(Counter(filter(None, sources)))
+        refuse_few(Counter(source_name(source) for source in sources if source))
     for unknown in refuse_seen(checkpoint, [*segment_texts, *document_texts], "The calibration texts", ("training",)):
         logger.warning(unknown)
     sides = [
@@ -229,9 +229,7 @@ def open_checkpoint(checkpoint: Path) -> tuple[Any, dict[int | None, Calibration
 
 
 def refuse_few(counts: Mapping[str, int]) -> None:
-    """Raise a ValueError unless one of these sources has enough documents, and all have a name that a line can show."""
-    for name in counts:
-        source_name(name)
+    """Raise a ValueError unless one of these sources has enough documents."""
     if max(counts.values(), default=0) < MIN_GROUP_DOCUMENTS:
         largest = dict(Counter(counts).most_common(5))
         raise ValueError(
