@@ -17,7 +17,7 @@ import pytest
 
 from mvh import calibrate, export, handler
 from mvh.benchmarks import detect, growth, latency, memory, parity, scan, steps, train
-from mvh.calibration_mvh import decode_calibration
+from mvh.calibration_mvh import MIN_GROUP_DOCUMENTS, decode_calibration
 from mvh.card import measured_rows, write_card
 from mvh.cli.faults import INTERRUPTED
 from mvh.dataset_builder.sampling import ROLES
@@ -210,6 +210,8 @@ def verdict_claims():
         f"With 200 texts, prevalence 0.1 and 29 flagged, that is {1 - 0.1:.1f} * 200 * 0.05 / 29 = {innocent:.0f} / 29:",
         f"With 200 texts and 10 false alarms the rate is 10 / 200 = {10 / 200:.2f}, and the 95 % Clopper-Pearson interval "
         f"runs from {low:.3f} to {high:.3f}.",
+        f"and with those of each source of at least {MIN_GROUP_DOCUMENTS} documents of its script",
+        f"needs {MIN_GROUP_DOCUMENTS} texts of one script in the half for documents, so {2 * MIN_GROUP_DOCUMENTS} in all",
         f"Fewer than {calibrate.LEAST} are refused",
         f"and a text of fewer than {LEAST_WORDS} words, is judged as any other.",
         f"With 200, the first row of the table above (n = {calibrate.LEAST // 2}) applies.",
