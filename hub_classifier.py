@@ -99,7 +99,7 @@ def open_hub(name: str, options: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
                 windows[owner] += 1
         return [(total[text] / weight[text], windows[text]) for text in range(len(texts))]
 
-    nothing = dict.fromkeys(("p_value", "alpha", "group", "group_documents"))
+    nothing = dict.fromkeys(("p_value", "alpha", "group", "group_documents", "group_sources"))
 
     def scorer(texts: Iterator[str]) -> Iterator[dict[str, Any]]:
         for batch in iter(lambda: list(islice(texts, TEXTS)), []):

@@ -65,9 +65,9 @@ def open_checkpoint(name: str, options: dict[str, Any]) -> tuple[Scorer, dict[st
 
     Returns:
         A function from texts to dicts of `margin`, `score`, `p_value`, `decision` ("human", "machine" or "uncertain"),
-        `segments` (their number), `group` and `group_documents` (what the p-value was measured against), `holds` (whether it
-        is promised to hold), `alpha`, `dtype` (what it was computed in) and `error`, one per text in order; and what is known
-        of the detector: its name, its calibration's id, and on the Hub the commit it came from.
+        `segments` (their number), `group`, `group_documents` and `group_sources` (what the p-value was measured against),
+        `holds` (whether it is promised to hold), `alpha`, `dtype` (what it was computed in) and `error`, one per text in
+        order; and what is known of the detector: its name, its calibration's id, and on the Hub the commit it came from.
 
     Raises:
         ValueError: If there is no such checkpoint, it is no detector, or a part of it is missing or damaged.
@@ -120,7 +120,7 @@ def open_baseline(module: str, name: str, options: dict[str, Any]) -> tuple[Scor
         raise ValueError(f"A saved baseline decides by the sign of its margin and has no option {unknown[0]!r}.")
     model = import_module(module).load(Path(name))
     size = options.get("batch_size") or BASELINE_BATCH
-    nothing = dict.fromkeys(("p_value", "alpha", "group", "group_documents"))
+    nothing = dict.fromkeys(("p_value", "alpha", "group", "group_documents", "group_sources"))
 
     def scorer(texts: Iterator[str]) -> Iterator[dict[str, Any]]:
         for batch in iter(lambda: list(islice(texts, size)), []):

@@ -278,11 +278,14 @@ def letter(result: dict[str, Any]) -> str:
     about, p_value = result["calibration"], result["p_value"]
     if about is None or p_value is None or result["vote"] != "calibrated" or not terms(result).machines:
         return ""
-    at_most = "" if result["confidence"] is None else "at most "
+    sources = _sources(result)
+    at_most = "at most " if sources or result["confidence"] is not None else ""
     parts, known = _parts(result), f"{about['documents']:,} texts that people wrote"
-    if sources := _sources(result):
+    if sources:
         known = f"at least {known} of each of {1 + len(sources)} kinds"
-    share = f"In none of them more than about {in_words(p_value)}" if sources else f"About {in_words(p_value)} of those"
+    share = (
+        f"In none of them do more than about {in_words(p_value)}" if sources else f"About {in_words(p_value)} of those"
+    )
     compared = (
         f"Your text was compared with {known}. {share} look at least as machine-like to the program as yours does."
         if parts == 1
