@@ -16,6 +16,7 @@ import torch
 import yaml
 from transformers import HfArgumentParser, TrainingArguments
 
+from mvh.auxiliary import check_tasks
 from mvh.bag_mvh import check_bag
 from mvh.configuration_mvh import HEADS
 from mvh.dataset_builder.augment import Plan, make_plans
@@ -95,6 +96,11 @@ class ModelArguments:
         },
     )
     character_bag_buckets: int = field(default=1 << 18, metadata={"help": "Size of their hash table, a power of two."})
+    auxiliary_tasks: list[str] = field(
+        default_factory=list,
+        metadata={"help": "What the head also learns to tell while it trains: 'source', 'generator', 'language'."},
+    )
+    auxiliary_weight: float = field(default=0.3, metadata={"help": "Weight of each auxiliary task's loss."})
     lora_r: int = field(default=0, metadata={"help": "Rank of LoRA in the encoder; 0 trains all weights."})
     lora_alpha: int = field(default=16, metadata={"help": "Scale of LoRA."})
     lora_dropout: float = field(default=0.0, metadata={"help": "Dropout of LoRA."})
@@ -106,7 +112,8 @@ class ModelArguments:
 
         Raises:
             ValueError: If `store_dtype`, `head` or a step of `normalization` is unknown, `head_widths` are no positive
-                widths, `labels` or `label_words` not two, or features are named for a head that takes none.
+                widths, `labels` or `label_words` not two, features are named for a head that takes none, or auxiliary tasks
+                are unknown or meet LoRA or a label token.
         """
         normalize("", STEPS if self.normalization is None else self.normalization)
         if self.store_dtype not in STORE_DTYPES:
@@ -118,6 +125,12 @@ class ModelArguments:
         expand_features(self.feature_names)
         for name, bag in self.bags().items():
             check_bag(name, bag)
+        check_tasks(self.auxiliary_tasks, self.auxiliary_weight)
+        if self.auxiliary_tasks and (self.lora_r or self.head == "label_token"):
+            other = f"lora_r {self.lora_r}" if self.lora_r else "head 'label_token'"
+            raise ValueError(
+                f"auxiliary_tasks {self.auxiliary_tasks} are learnt by a whole head of layers, not with {other}."
+            )
         if self.pooling not in POOLINGS:
             raise ValueError(f"pooling must be one of {POOLINGS}, got {self.pooling!r}.")
         widths = self.head_widths

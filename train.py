@@ -33,6 +33,7 @@ from transformers import (
     set_seed,
 )
 
+from mvh.auxiliary import AUXILIARY, AuxiliaryHeads, add_classes
 from mvh.building import build_model, label_tokens
 from mvh.dataset_builder.build import build_dataset
 from mvh.dataset_builder.folder import tokenizer_sha256
@@ -60,7 +61,8 @@ def main(argv: list[str] | None = None) -> Path:
     """Parse -> data -> model -> train -> evaluate -> export. Returns the folder of the finished detector.
 
     Raises:
-        ValueError: If the recipe, the data or `output_dir` is not what a training needs, or another training is in there.
+        ValueError: If the recipe, the data, the devices or `output_dir` are not what a training needs, or another training is
+            in there.
         OSError: If something cannot be read or written.
     """
     model_args, data_args, args = parse_recipe(sys.argv[1:] if argv is None else argv)
@@ -93,10 +95,20 @@ def run(model_args: ModelArguments, data_args: DataArguments, args: MvhTrainingA
         set_seed(args.seed)  # whether they were trained now or read: what is drawn next is the same
 
     model = build_model(model_args, data["train"], tokens, teach if args.masked_epochs else None)
+    train_rows = prepare(data["train"], model.config, learnt=True)
+    if model_args.auxiliary_tasks:
+        if args.n_gpu > 1:
+            raise ValueError(
+                f"auxiliary_tasks are trained by one process per device, and one process has {args.n_gpu} devices here; "
+                "start it with accelerate launch."
+            )
+        train_rows, sizes = add_classes(train_rows, data["train"], model_args.auxiliary_tasks)
+        AuxiliaryHeads(model, sizes)
     trainer = MvhTrainer(
         model=model,
         args=args,
-        train_dataset=prepare(data["train"], model.config, learnt=True),
+        auxiliary_weight=model_args.auxiliary_weight,
+        train_dataset=train_rows,
         eval_dataset=prepare(data["choose"], model.config).sort("length"),
         data_collator=Collator(tokenizer.pad_token_id or 0),
         compute_metrics=segment_and_document_metrics(data["choose"].sort("length")),
@@ -211,7 +223,7 @@ def prepare(segments: datasets.Dataset, config: Any, learnt: bool = False) -> da
 class Collator:
     """Pad the segments of a batch to the longest.
 
-    input_ids and attention_mask (B, T), labels (B,), features (B, F) and row (B,) where the rows have some.
+    input_ids and attention_mask (B, T), labels (B,), features (B, F), auxiliary (B, K) and row (B,) where the rows have some.
     """
 
     def __init__(self, pad_token_id: int) -> None:
@@ -229,8 +241,9 @@ class Collator:
         }
         if "features" in rows[0]:
             batch["features"] = torch.tensor(np.array([row["features"] for row in rows], dtype=np.float32))  # (B, F)
-        if ROW in rows[0]:
-            batch[ROW] = torch.tensor([row[ROW] for row in rows])  # (B,)
+        for name in (ROW, AUXILIARY):
+            if name in rows[0]:
+                batch[name] = torch.tensor([row[name] for row in rows])  # (B,) and (B, K)
         return batch
 
 
@@ -278,13 +291,15 @@ def finish(
     data_args: DataArguments,
     made_by: dict[str, Any],
 ) -> Path:
-    """Evaluate, merge LoRA, join the bags of n-grams, export the detector and write the training log (on the main process)."""
+    """Evaluate, merge LoRA, leave auxiliary tasks, join the bags of n-grams; the main process exports detector and log."""
     evaluated = trainer.predict(trainer.eval_dataset, metric_key_prefix="eval")
     metrics = evaluated.metrics
     trainer.log(metrics)
     model = trainer.accelerator.unwrap_model(trainer.model)
     if model_args.lora_r:
         model = model.merge_and_unload()
+    if model_args.auxiliary_tasks:
+        model.auxiliary.leave(model)
     if bags := model_args.bags():
         choose = data["choose"].sort("length")
         joined = add_bags(model, data["train"], choose, evaluated.predictions, bags)

@@ -15,9 +15,11 @@ from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 from transformers import Trainer
 from transformers.trainer_utils import rotate_checkpoints
 
+from mvh.auxiliary import AUXILIARY, auxiliary_loss
 from mvh.frozen import can_keep, looked_up, pooled_vectors, similar_batches
 
 ROW = "row"  # column of the training set: a segment's number
+NOT_FOR_ENCODER = (ROW, AUXILIARY, "labels")
 
 
 class LengthBatches(torch.utils.data.Sampler[int]):
@@ -90,12 +92,13 @@ class SteadyTrainer(Trainer):
 
 
 class MvhTrainer(SteadyTrainer):
-    """Trainer with milestones in epochs, evaluation in the dataset's order, and frozen epochs without the encoder."""
+    """Milestones in epochs, evaluation in the dataset's order, auxiliary tasks, and frozen epochs without the encoder."""
 
     kept: torch.Tensor | None = None  # (N, P), what the frozen encoder makes of the training segments
 
-    def __init__(self, *given: Any, **named: Any) -> None:
+    def __init__(self, *given: Any, auxiliary_weight: float = 0.0, **named: Any) -> None:
         super().__init__(*given, **named)
+        self.auxiliary_weight = auxiliary_weight
         segments: datasets.Dataset = named["train_dataset"]
         if can_keep(self.args, self.model.config, len(segments)):
             self.train_dataset = segments.add_column(ROW, np.arange(len(segments)))
@@ -120,6 +123,20 @@ class MvhTrainer(SteadyTrainer):
         with looked_up(detector, self.kept):
             return super().training_step(model, inputs, num_items_in_batch)
 
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """As in transformers, and in training the loss of the auxiliary tasks, see mvh.auxiliary."""
+        classes = inputs.pop(AUXILIARY, None)  # (B, K)
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
+        if classes is not None:
+            loss = loss + self.auxiliary_weight * auxiliary_loss(outputs.auxiliary_logits, classes)
+        return (loss, outputs) if return_outputs else loss
+
     def _encode_training_set(self, detector: Any) -> torch.Tensor:
         """The frozen encoder's vectors of all training segments, shape (N, P); draws no random number."""
         detector.eval()
@@ -128,7 +145,7 @@ class MvhTrainer(SteadyTrainer):
         for rows in similar_batches(lengths, self.args.eval_batch_size):
             batch = self._prepare_inputs(self.data_collator([self.train_dataset[row] for row in rows]))
             with self.accelerator.autocast():
-                found = pooled_vectors(detector, {k: v for k, v in batch.items() if k not in (ROW, "labels")})  # (B, P)
+                found = pooled_vectors(detector, {k: v for k, v in batch.items() if k not in NOT_FOR_ENCODER})  # (B, P)
             if not len(vectors):
                 vectors = found.new_empty(len(lengths), found.shape[1])  # (N, P)
             vectors[rows] = found
@@ -140,10 +157,10 @@ class MvhTrainer(SteadyTrainer):
             return super().evaluate(*given, **named)
 
     def _set_signature_columns_if_needed(self) -> None:
-        """The columns that are kept for a batch: what `forward` takes, and the row's number."""
+        """The columns that are kept for a batch: what `forward` takes, the row's number, the classes of auxiliary tasks."""
         super()._set_signature_columns_if_needed()
         if ROW not in self._signature_columns:
-            self._signature_columns.append(ROW)
+            self._signature_columns += [ROW, AUXILIARY]
 
     def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> LRScheduler:
         """MultiStepLR whose milestones are epochs (the Trainer steps the scheduler once per optimizer step)."""

@@ -335,14 +335,15 @@ def test_length_batches_are_alike_in_length_and_follow_the_epoch():
     assert list(sampler) != first
 
 
-@pytest.mark.parametrize("sampling", ["random", "group_by_length"])
-def test_two_processes(finished, recipe, tmp_path, sampling):
+@pytest.mark.parametrize(("sampling", "tasks"), [("random", ["source", "generator"]), ("group_by_length", [])])
+def test_two_processes(finished, recipe, tmp_path, sampling, tasks):
     """torchrun with two processes really trains with two, on the same schedule, and leaves one good checkpoint."""
     shutil.copytree(finished / "data", tmp_path / "data")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     options = [str(recipe), "--output_dir", str(tmp_path), "--per_device_train_batch_size", "8"]
     options += ["--train_sampling_strategy", sampling, "--gradient_accumulation_steps", "2"]
+    options += ["--auxiliary_tasks", *tasks] if tasks else []
     command = [sys.executable, *launcher, str(ROOT / "train.py"), *options]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
