@@ -1,7 +1,7 @@
 """Epochs in which the encoder is frozen: which they are, and how the head trains in them without running the encoder.
 
 A frozen encoder is in eval mode, so it makes the same vector of a segment at every step. In a stretch of frozen epochs it
-therefore reads each training segment once, in batches of similar length and without a graph, and the steps look the vectors
+therefore reads each segment once, in batches of similar length and without a graph, and steps and evaluations look the vectors
 up. Nothing is kept on disk: a run that goes on after a kill computes the same vectors in the same batches again.
 """
 
@@ -46,7 +46,7 @@ def can_keep(args: Any, config: Any, segments: int) -> bool:
     Args:
         args: A `MvhTrainingArguments`.
         config: The model's `MvhConfig`.
-        segments: Number of training segments.
+        segments: Number of segments that are learnt from or evaluated.
     """
     if not args.keep_frozen_features or not args.frozen_epochs:
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,13 @@ from transformers.trainer_utils import rotate_checkpoints
 from mvh.auxiliary import AUXILIARY, auxiliary_loss
 from mvh.frozen import can_keep, looked_up, pooled_vectors, similar_batches
 
-ROW = "row"  # column of the training set: a segment's number
+ROW = "row"  # column of both sets: a segment's number
 NOT_FOR_ENCODER = (ROW, AUXILIARY, "labels")
+
+
+def numbered(segments: datasets.Dataset) -> datasets.Dataset:
+    """Segments with their numbers in a column."""
+    return segments.add_column(ROW, np.arange(len(segments)))
 
 
 class LengthBatches(torch.utils.data.Sampler[int]):
@@ -94,34 +100,50 @@ class SteadyTrainer(Trainer):
 class MvhTrainer(SteadyTrainer):
     """Milestones in epochs, evaluation in the dataset's order, auxiliary tasks, and frozen epochs without the encoder."""
 
-    kept: torch.Tensor | None = None  # (N, P), what the frozen encoder makes of the training segments
-
     def __init__(self, *given: Any, auxiliary_weight: float = 0.0, **named: Any) -> None:
         super().__init__(*given, **named)
         self.auxiliary_weight = auxiliary_weight
-        segments: datasets.Dataset = named["train_dataset"]
-        if can_keep(self.args, self.model.config, len(segments)):
-            self.train_dataset = segments.add_column(ROW, np.arange(len(segments)))
+        self.kept: dict[
+            str, torch.Tensor
+        ] = {}  # (N, P), what the frozen encoder makes of the segments "train" and "eval"
+        learnt: datasets.Dataset = named["train_dataset"]
+        evaluated: datasets.Dataset | None = named.get("eval_dataset")
+        if can_keep(self.args, self.model.config, len(learnt) + (0 if evaluated is None else len(evaluated))):
+            self.train_dataset = numbered(learnt)
+            self.eval_dataset = None if evaluated is None else numbered(evaluated)
 
     def train(self, *given: Any, **named: Any) -> Any:
         """As in transformers."""
-        self.kept = None  # an earlier call may have ended in a frozen epoch, with other weights
+        self.kept.clear()  # an earlier call may have ended in a frozen epoch, with other weights
         return super().train(*given, **named)
 
     def training_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> torch.Tensor:
         """As in transformers; in a frozen epoch the encoder's vectors are looked up, see mvh.frozen."""
+        with self._vectors_looked_up("train", model, inputs):
+            return super().training_step(model, inputs, num_items_in_batch)
+
+    def prediction_step(self, model: torch.nn.Module, inputs: dict[str, Any], *given: Any, **named: Any) -> Any:
+        """As in transformers; after a frozen epoch the encoder's vectors are looked up, as in `training_step`."""
+        with self._vectors_looked_up("eval", model, inputs):
+            return super().prediction_step(model, inputs, *given, **named)
+
+    @contextmanager
+    def _vectors_looked_up(self, part: str, model: torch.nn.Module, inputs: dict[str, Any]) -> Iterator[None]:
+        """While the encoder is frozen, let the model look up the vectors of a batch that numbers its rows."""
         rows = inputs.pop(ROW, None)  # (B,)
         detector = self.accelerator.unwrap_model(model)
+        if not detector.encoder_frozen:
+            self.kept.clear()
         if rows is None or not detector.encoder_frozen:
-            self.kept = None
-            return super().training_step(model, inputs, num_items_in_batch)
-        if self.kept is None:
-            self.kept = self._encode_training_set(detector)
+            yield
+            return
+        if part not in self.kept:
+            self.kept[part] = self._encode(detector, self.train_dataset if part == "train" else self.eval_dataset)
         inputs |= {"input_ids": rows[:, None], "attention_mask": torch.ones_like(rows)[:, None]}  # (B, 1)
-        with looked_up(detector, self.kept):
-            return super().training_step(model, inputs, num_items_in_batch)
+        with looked_up(detector, self.kept[part]):
+            yield
 
     def compute_loss(
         self,
@@ -137,13 +159,13 @@ class MvhTrainer(SteadyTrainer):
             loss = loss + self.auxiliary_weight * auxiliary_loss(outputs.auxiliary_logits, classes)
         return (loss, outputs) if return_outputs else loss
 
-    def _encode_training_set(self, detector: Any) -> torch.Tensor:
-        """The frozen encoder's vectors of all training segments, shape (N, P); draws no random number."""
+    def _encode(self, detector: Any, segments: datasets.Dataset) -> torch.Tensor:
+        """The frozen encoder's vectors of all segments, shape (N, P); draws no random number."""
         detector.eval()
-        lengths = self.train_dataset["length"]
+        lengths = segments["length"]
         vectors = torch.empty(0)
         for rows in similar_batches(lengths, self.args.eval_batch_size):
-            batch = self._prepare_inputs(self.data_collator([self.train_dataset[row] for row in rows]))
+            batch = self._prepare_inputs(self.data_collator([segments[row] for row in rows]))
             with self.accelerator.autocast():
                 found = pooled_vectors(detector, {k: v for k, v in batch.items() if k not in NOT_FOR_ENCODER})  # (B, P)
             if not len(vectors):

@@ -1,5 +1,6 @@
 """Frozen epochs: the encoder reads each training segment once in a stretch, and nothing else changes."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -55,14 +56,20 @@ def read(monkeypatch):
 
 
 def test_a_stretch_of_frozen_epochs_reads_each_segment_once(options, tmp_path, read):
-    segments = datasets.load_dataset(options[-1], "segments", split="train").num_rows
-    common = ["--save_strategy", "no", "--encoder_dropout", "0", "--head_dropout", "0"]
+    learnt, evaluated = (
+        datasets.load_dataset(options[-1], "segments", split=part).num_rows for part in ("train", "choose")
+    )
+    common = ["--save_strategy", "no", "--encoder_dropout", "0", "--head_dropout", "0", "--eval_strategy", "epoch"]
     kept = trained(options, tmp_path / "kept", *common)
     with_keeping = sum(read)
     read.clear()
     plain = trained(options, tmp_path / "plain", *common, "--keep_frozen_features", "False")
-    assert sum(read) - with_keeping == segments, "two epochs cost one pass; the open epoch reads as before"
+    saved = sum(read) - with_keeping
+    assert saved == learnt + evaluated, "two epochs cost one pass of each; the open epoch and the end read as before"
     assert all(torch.allclose(kept[name], plain[name], atol=2e-4) for name in plain)
+    logs = [json.loads((tmp_path / run / "training.json").read_text())["history"] for run in ("kept", "plain")]
+    losses = [[entry["eval_loss"] for entry in log if "eval_loss" in entry] for log in logs]
+    assert len(losses[0]) == 4 and losses[0] == pytest.approx(losses[1], abs=1e-5), "three epochs and the end"
 
 
 @pytest.mark.parametrize("more", [["--lora_r", "2"], ["--feature_names", "comma_share", "log_word_count"]])
