@@ -9,6 +9,7 @@ Detection Powered by Domain-Aware Multi-Tasking" (GenAIDetect 2025), whose tasks
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,28 +41,25 @@ def check_tasks(tasks: Sequence[str], weight: float) -> None:
     """Refuse what cannot be trained.
 
     Raises:
-        ValueError: If a task is unknown or named twice, or the weight is negative.
+        ValueError: If a task is unknown or named twice, or the weight is negative or no number.
     """
     if unknown := [task for task in tasks if task not in COLUMNS]:
         raise ValueError(f"auxiliary_tasks are among {sorted(COLUMNS)}, and {unknown[0]!r} is none of them.")
     if len(set(tasks)) < len(tasks):
         raise ValueError(f"auxiliary_tasks name each task once, and they are {list(tasks)}.")
-    if weight < 0:
-        raise ValueError(f"auxiliary_weight must not be negative, got {weight}.")
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"auxiliary_weight must be a number from 0 up, got {weight}.")
 
 
-def add_classes(
-    rows: datasets.Dataset, segments: datasets.Dataset, tasks: Sequence[str]
-) -> tuple[datasets.Dataset, list[int]]:
-    """Give every training row its class in each task.
+def task_classes(segments: datasets.Dataset, tasks: Sequence[str]) -> tuple[list[list[int]], list[int]]:
+    """Number the classes of each task, and the segments by them.
 
     Args:
-        rows: What the Trainer is given, one row per segment.
-        segments: The segments themselves, in the same order, with their columns.
-        tasks: Names of COLUMNS.
+        segments: Of role "train".
+        tasks: K names of COLUMNS.
 
     Returns:
-        The rows with the column "auxiliary" (a list of K class numbers each), and how many classes each task has.
+        For each segment its K class numbers, and how many classes each task has.
 
     Raises:
         ValueError: If a task has one class only: there is nothing to learn.
@@ -77,7 +75,7 @@ def add_classes(
             )
         columns.append([numbers[value] for value in values])
         sizes.append(len(numbers))
-    return rows.add_column(AUXILIARY, [list(classes) for classes in zip(*columns, strict=True)]), sizes
+    return [list(classes) for classes in zip(*columns, strict=True)], sizes
 
 
 class AuxiliaryHeads(nn.Module):

@@ -46,23 +46,31 @@ def can_keep(args: Any, config: Any, segments: int) -> bool:
     Args:
         args: A `MvhTrainingArguments`.
         config: The model's `MvhConfig`.
-        segments: Number of segments that are learnt from or evaluated.
+        segments: Number of training segments.
     """
     if not args.keep_frozen_features or not args.frozen_epochs:
         return False
     devices = args.world_size * max(1, args.n_gpu)
-    size = 4 * segments * pooled_width(config.pooling, config.backbone_config) if config.head == "layers" else 0
     reasons = [  # no recipe begins with a bag; a detector given to the Trainer may
         (config.head != "layers", f"The head {config.head!r} reads every token, not one vector"),
         (bool(config.bag), "The bag of n-grams reads the tokens themselves"),
         (bool(config.character_bag), "The bag of n-grams reads the characters themselves"),
         (devices > 1, f"{devices} devices train together"),
-        (size > MOST_KEPT, f"The vectors of {segments:,} segments would take {size / 2**30:.1f} GiB"),
+        (
+            not fits(config, segments),
+            f"The vectors of {segments:,} segments would take more than {MOST_KEPT / 2**30:g} GiB",
+        ),
     ]
     against = [reason for holds, reason in reasons if holds]
     if against:
         logger.warning(f"{against[0]}: the frozen encoder runs at every step.")
     return not against
+
+
+def fits(config: Any, segments: int) -> bool:
+    """Whether the vectors of so many segments may be kept."""
+    width = pooled_width(config.pooling, config.backbone_config) if config.head == "layers" else 0
+    return 4 * segments * width <= MOST_KEPT
 
 
 def similar_batches(lengths: Sequence[int], size: int) -> list[list[int]]:

@@ -100,7 +100,10 @@ class ModelArguments:
         default_factory=list,
         metadata={"help": "What the head also learns to tell while it trains: 'source', 'generator', 'language'."},
     )
-    auxiliary_weight: float = field(default=0.3, metadata={"help": "Weight of each auxiliary task's loss."})
+    auxiliary_weight: float = field(
+        default=0.3,
+        metadata={"help": "Weight of each auxiliary task's loss in the training's loss; evaluations are without."},
+    )
     lora_r: int = field(default=0, metadata={"help": "Rank of LoRA in the encoder; 0 trains all weights."})
     lora_alpha: int = field(default=16, metadata={"help": "Scale of LoRA."})
     lora_dropout: float = field(default=0.0, metadata={"help": "Dropout of LoRA."})
@@ -125,6 +128,8 @@ class ModelArguments:
         expand_features(self.feature_names)
         for name, bag in self.bags().items():
             check_bag(name, bag)
+        if isinstance(self.auxiliary_tasks, str):
+            self.auxiliary_tasks = [self.auxiliary_tasks]
         check_tasks(self.auxiliary_tasks, self.auxiliary_weight)
         if self.auxiliary_tasks and (self.lora_r or self.head == "label_token"):
             other = f"lora_r {self.lora_r}" if self.lora_r else "head 'label_token'"
@@ -224,7 +229,7 @@ class MvhTrainingArguments(TrainingArguments):
     )
     keep_frozen_features: bool = field(
         default=True,
-        metadata={"help": "In frozen epochs run the encoder once over the training segments and keep its vectors."},
+        metadata={"help": "In frozen epochs run the encoder once over each segment and keep its vectors."},
     )
     lr_milestones: list[float] = field(
         default_factory=list,

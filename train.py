@@ -33,7 +33,7 @@ from transformers import (
     set_seed,
 )
 
-from mvh.auxiliary import AUXILIARY, AuxiliaryHeads, add_classes
+from mvh.auxiliary import AUXILIARY, AuxiliaryHeads, task_classes
 from mvh.building import build_model, label_tokens
 from mvh.dataset_builder.build import build_dataset
 from mvh.dataset_builder.folder import tokenizer_sha256
@@ -84,7 +84,13 @@ def run(model_args: ModelArguments, data_args: DataArguments, args: MvhTrainingA
     tokenizer = load_tokenizer(model_args.backbone)
     tokens = label_tokens(model_args, tokenizer)
     refuse_masked_epochs(model_args, tokenizer, args)
+    if model_args.auxiliary_tasks and args.n_gpu > 1:
+        raise ValueError(
+            f"auxiliary_tasks are trained by one process per device, and this one has {args.n_gpu} devices; start it with "
+            "accelerate launch."
+        )
     data = load_segments(data_args, model_args, args, tokenizer)
+    classes, sizes = task_classes(data["train"], model_args.auxiliary_tasks)
     if model_args.bags() and len(labels := set(data["choose"]["label"])) < 2:
         raise ValueError(
             f"The shares of the bags are fitted on role 'choose', and its documents have only label {labels}."
@@ -96,13 +102,8 @@ def run(model_args: ModelArguments, data_args: DataArguments, args: MvhTrainingA
 
     model = build_model(model_args, data["train"], tokens, teach if args.masked_epochs else None)
     train_rows = prepare(data["train"], model.config, learnt=True)
-    if model_args.auxiliary_tasks:
-        if args.n_gpu > 1:
-            raise ValueError(
-                f"auxiliary_tasks are trained by one process per device, and one process has {args.n_gpu} devices here; "
-                "start it with accelerate launch."
-            )
-        train_rows, sizes = add_classes(train_rows, data["train"], model_args.auxiliary_tasks)
+    if sizes:
+        train_rows = train_rows.add_column(AUXILIARY, classes)
         AuxiliaryHeads(model, sizes)
     trainer = MvhTrainer(
         model=model,

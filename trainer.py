@@ -17,15 +17,15 @@ from transformers import Trainer
 from transformers.trainer_utils import rotate_checkpoints
 
 from mvh.auxiliary import AUXILIARY, auxiliary_loss
-from mvh.frozen import can_keep, looked_up, pooled_vectors, similar_batches
+from mvh.frozen import can_keep, fits, looked_up, pooled_vectors, similar_batches
 
-ROW = "row"  # column of both sets: a segment's number
+ROW = "row"  # a segment's number, which goes on from the training set to the one that is evaluated
 NOT_FOR_ENCODER = (ROW, AUXILIARY, "labels")
 
 
-def numbered(segments: datasets.Dataset) -> datasets.Dataset:
-    """Segments with their numbers in a column."""
-    return segments.add_column(ROW, np.arange(len(segments)))
+def numbered(segments: datasets.Dataset, first: int) -> datasets.Dataset:
+    """Segments with their numbers, from `first` on, in a column."""
+    return segments.add_column(ROW, np.arange(first, first + len(segments)))
 
 
 class LengthBatches(torch.utils.data.Sampler[int]):
@@ -103,47 +103,52 @@ class MvhTrainer(SteadyTrainer):
     def __init__(self, *given: Any, auxiliary_weight: float = 0.0, **named: Any) -> None:
         super().__init__(*given, **named)
         self.auxiliary_weight = auxiliary_weight
-        self.kept: dict[
-            str, torch.Tensor
-        ] = {}  # (N, P), what the frozen encoder makes of the segments "train" and "eval"
-        learnt: datasets.Dataset = named["train_dataset"]
-        evaluated: datasets.Dataset | None = named.get("eval_dataset")
-        if can_keep(self.args, self.model.config, len(learnt) + (0 if evaluated is None else len(evaluated))):
-            self.train_dataset = numbered(learnt)
-            self.eval_dataset = None if evaluated is None else numbered(evaluated)
+        self.kept: dict[int, torch.Tensor] = {}  # a set's first row -> (N, P), what the frozen encoder makes of the set
+        learnt, evaluated = named["train_dataset"], named.get("eval_dataset")
+        if can_keep(self.args, self.model.config, len(learnt)):
+            self.train_dataset = numbered(learnt, 0)
+            if evaluated is not None and fits(self.model.config, len(learnt) + len(evaluated)):
+                self.eval_dataset = numbered(evaluated, len(learnt))
 
     def train(self, *given: Any, **named: Any) -> Any:
-        """As in transformers."""
-        self.kept.clear()  # an earlier call may have ended in a frozen epoch, with other weights
-        return super().train(*given, **named)
+        """As in transformers. Nothing is frozen or kept afterwards: the weights may be those of an earlier epoch."""
+        self.kept.clear()
+        try:
+            return super().train(*given, **named)
+        finally:
+            self.kept.clear()
+            self.accelerator.unwrap_model(self.model).freeze_encoder(False)
 
     def training_step(
         self, model: torch.nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """As in transformers; in a frozen epoch the encoder's vectors are looked up, see mvh.frozen."""
-        with self._vectors_looked_up("train", model, inputs):
-            return super().training_step(model, inputs, num_items_in_batch)
+        """As in transformers; while the encoder is frozen, its vectors are looked up, see mvh.frozen."""
+        with self._looked_up(model, inputs) as given:
+            return super().training_step(model, given, num_items_in_batch)
 
     def prediction_step(self, model: torch.nn.Module, inputs: dict[str, Any], *given: Any, **named: Any) -> Any:
-        """As in transformers; after a frozen epoch the encoder's vectors are looked up, as in `training_step`."""
-        with self._vectors_looked_up("eval", model, inputs):
-            return super().prediction_step(model, inputs, *given, **named)
+        """As in transformers; while the encoder is frozen, its vectors are looked up, see mvh.frozen."""
+        with self._looked_up(model, inputs) as looked:
+            return super().prediction_step(model, looked, *given, **named)
 
     @contextmanager
-    def _vectors_looked_up(self, part: str, model: torch.nn.Module, inputs: dict[str, Any]) -> Iterator[None]:
-        """While the encoder is frozen, let the model look up the vectors of a batch that numbers its rows."""
-        rows = inputs.pop(ROW, None)  # (B,)
+    def _looked_up(self, model: torch.nn.Module, inputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """A batch for the model; while the encoder is frozen, one of row numbers, where the batch has them."""
+        rows = inputs.get(ROW)  # (B,)
+        rest = {name: value for name, value in inputs.items() if name != ROW}
         detector = self.accelerator.unwrap_model(model)
         if not detector.encoder_frozen:
             self.kept.clear()
         if rows is None or not detector.encoder_frozen:
-            yield
+            yield rest
             return
-        if part not in self.kept:
-            self.kept[part] = self._encode(detector, self.train_dataset if part == "train" else self.eval_dataset)
-        inputs |= {"input_ids": rows[:, None], "attention_mask": torch.ones_like(rows)[:, None]}  # (B, 1)
-        with looked_up(detector, self.kept[part]):
-            yield
+        learnt = len(self.train_dataset)
+        first, segments = (0, self.train_dataset) if rows[0] < learnt else (learnt, self.eval_dataset)
+        if first not in self.kept:
+            self.kept[first] = self._encode(detector, segments)
+        ids = (rows - first)[:, None]  # (B, 1)
+        with looked_up(detector, self.kept[first]):
+            yield rest | {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
     def compute_loss(
         self,
@@ -152,10 +157,10 @@ class MvhTrainer(SteadyTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """As in transformers, and in training the loss of the auxiliary tasks, see mvh.auxiliary."""
+        """As in transformers, and while the model trains the loss of the auxiliary tasks, see mvh.auxiliary."""
         classes = inputs.pop(AUXILIARY, None)  # (B, K)
         loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
-        if classes is not None:
+        if classes is not None and model.training:
             loss = loss + self.auxiliary_weight * auxiliary_loss(outputs.auxiliary_logits, classes)
         return (loss, outputs) if return_outputs else loss
 

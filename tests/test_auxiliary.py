@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from mvh import train
-from mvh.auxiliary import AUXILIARY, AuxiliaryHeads, add_classes, auxiliary_loss
+from mvh.auxiliary import AUXILIARY, AuxiliaryHeads, auxiliary_loss, task_classes
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.recipe import parse_recipe
 
@@ -73,6 +73,14 @@ def test_a_killed_training_ends_with_the_same_weights(options, tmp_path):
     assert all(whole[name].equal(resumed[name]) for name in whole)
 
 
+def test_what_has_one_class_is_refused_before_anything_is_learnt(options, tmp_path):
+    file = write_jsonl(tmp_path / "one.jsonl", [{**row, "source": "reddit"} for row in make_rows(60)])
+    command = [*options[:-2], "--train_file", str(file), "--output_dir", str(tmp_path / "out"), "--masked_epochs", "1"]
+    with pytest.raises(ValueError, match="every training text has 'reddit'"):
+        train.main([*command, "--auxiliary_tasks", "source"])
+    assert not (tmp_path / "out" / "masked").exists()
+
+
 def test_classes_of_each_task():
     segments = datasets.Dataset.from_dict(
         {
@@ -81,12 +89,12 @@ def test_classes_of_each_task():
             "lang": ["en"] * 4,
         }
     )
-    rows = datasets.Dataset.from_dict({"labels": [0, 1, 0, 1]})
-    with_classes, sizes = add_classes(rows, segments, ["source", "generator"])
+    classes, sizes = task_classes(segments, ["source", "generator"])
     assert sizes == [3, 2]
-    assert with_classes[AUXILIARY] == [[1, 1], [0, 0], [1, 1], [2, 0]], "a disguised text is its writer's"
+    assert classes == [[1, 1], [0, 0], [1, 1], [2, 0]], "a disguised text is its writer's"
+    assert task_classes(segments, []) == ([], [])
     with pytest.raises(ValueError, match="'language' needs two classes or more, and every training text has 'en'"):
-        add_classes(rows, segments, ["language"])
+        task_classes(segments, ["language"])
 
 
 def test_the_loss_is_the_labels_and_the_tasks(backbone_folder):
@@ -120,7 +128,8 @@ def test_a_detector_that_was_left_is_as_before(backbone_folder):
     [
         (["--auxiliary_tasks", "topic"], "'topic' is none of them"),
         (["--auxiliary_tasks", "source", "source"], "name each task once"),
-        (["--auxiliary_tasks", "source", "--auxiliary_weight", "-1"], "must not be negative, got -1"),
+        (["--auxiliary_tasks", "source", "--auxiliary_weight", "-1"], "from 0 up, got -1"),
+        (["--auxiliary_tasks", "source", "--auxiliary_weight", "nan"], "from 0 up, got nan"),
         (["--auxiliary_tasks", "source", "--lora_r", "4"], "not with lora_r 4"),
         (["--auxiliary_tasks", "source", "--head", "label_token"], "not with head 'label_token'"),
     ],

@@ -351,6 +351,8 @@ def test_two_processes(finished, recipe, tmp_path, sampling, tasks):
     assert log["world_size"] == 2
     epochs = checkpoints(tmp_path)
     assert [not same(a, b, "encoder.") for a, b in zip(epochs, epochs[1:], strict=False)] == [True, True, True, False]
+    if tasks:
+        assert not any(same(a, b, "auxiliary.") for a, b in zip(epochs, epochs[1:], strict=False))
     rates = [entry["learning_rate"] / 0.002 for entry in log["history"] if "learning_rate" in entry]
     assert rates == pytest.approx([1, 1, 0.5, 0.5, 0.25])
     assert log["metrics"]["eval_segment_auroc"] == pytest.approx(choose_auroc(tmp_path / "model", tmp_path / "data"))
