@@ -17,6 +17,7 @@ from transformers import Trainer
 from transformers.trainer_utils import rotate_checkpoints
 
 from mvh.auxiliary import AUXILIARY, auxiliary_loss
+from mvh.freeing import FreeMemory
 from mvh.frozen import can_keep, fits, looked_up, pooled_vectors, similar_batches
 
 ROW = "row"  # a segment's number, which goes on from the training set to the one that is evaluated
@@ -58,7 +59,11 @@ class LengthBatches(torch.utils.data.Sampler[int]):
 
 
 class SteadyTrainer(Trainer):
-    """Trainer whose batches hold segments of similar length and whose run can be killed at any moment and go on."""
+    """Batches of similar length, memory that does not grow, and a run that can be killed at any moment and go on."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.add_callback(FreeMemory())
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """As in transformers; where it fails, what was begun goes and a sentence says what is left.
