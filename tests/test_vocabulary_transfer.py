@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 from datasets import load_dataset
-from transformers import AutoConfig, AutoModel, AutoTokenizer, MPNetConfig, MPNetModel
+from transformers import AutoConfig, AutoModel, AutoTokenizer, MPNetConfig, MPNetModel, MPNetTokenizer
 
 from mvh import train, vocabulary_transfer
 from mvh.dataset_builder.build import build_dataset
@@ -86,6 +86,75 @@ def test_without_texts_the_word_pieces_stay(donor, tmp_path):
     with torch.inference_mode():
         whole = AutoModel.from_pretrained(donor).eval()(**ids, output_hidden_states=True).hidden_states[2]
         assert torch.equal(AutoModel.from_pretrained(folder).eval()(**ids).last_hidden_state, whole)
+
+
+def test_the_most_used_pieces_are_kept(donor, tmp_path):
+    """What they spell has the donor's vectors; everything else is spelt in shorter pieces, nothing is lost."""
+    texts = [make_text(index % 2, 60, seed=index) for index in range(20)]
+    whole = AutoTokenizer.from_pretrained(donor)
+    folder = transfer(str(donor), texts[:10], tmp_path / "fewer", None, None, 0, keep=150)
+    fewer = AutoTokenizer.from_pretrained(folder)
+    config, old = (AutoConfig.from_pretrained(place) for place in (folder, donor))
+    assert len(fewer) == config.vocab_size == 150 < len(whole) and config.pad_token_id == fewer.pad_token_id
+    assert {name: getattr(fewer, name) for name in ("cls_token", "sep_token", "pad_token", "unk_token")} == {
+        name: getattr(whole, name) for name in ("cls_token", "sep_token", "pad_token", "unk_token")
+    }
+    models = [AutoModel.from_pretrained(place).eval() for place in (donor, folder)]
+    same = 0
+    for text in [*texts, "zyx Qu1te odd, w0rds!"]:
+        pieces = [one.tokenize(text) for one in (whole, fewer)]
+        assert "".join(pieces[0]).replace("##", "") == "".join(pieces[1]).replace("##", "")
+        words = [word for word in text.split() if whole.tokenize(word) == fewer.tokenize(word)]
+        ids = [one(" ".join(words), return_tensors="pt") for one in (whole, fewer)]
+        assert ids[1]["input_ids"][0, 0] == fewer.cls_token_id and ids[1]["input_ids"][0, -1] == fewer.sep_token_id
+        with torch.inference_mode():
+            states = [model(**one).last_hidden_state for model, one in zip(models, ids, strict=True)]
+        assert torch.equal(*states)
+        same += len(words)
+    assert same > 100 and old.vocab_size == len(whole)
+    for count in (10, len(whole)):
+        with pytest.raises(ValueError, match=f"{count} cannot be kept"):
+            transfer(str(donor), texts, tmp_path / "no", None, None, 0, keep=count)
+    with pytest.raises(ValueError, match="--texts are missing, and --vocabulary is None"):
+        vocabulary_transfer.main([str(donor), "--keep", "150", "--out", str(tmp_path / "no")])
+
+
+def test_a_donor_that_numbers_its_pieces_otherwise_can_lose_some(tmp_path):
+    """MPNet's padding is number 1, and its mask comes last."""
+    pieces = [
+        "<s>",
+        "<pad>",
+        "</s>",
+        "<unk>",
+        "[UNK]",
+        *"abcdw",
+        "##a",
+        "##b",
+        "##r",
+        "##d",
+        "word",
+        "##ly",
+        "rare",
+        "<mask>",
+    ]
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces) + "\n")
+    MPNetTokenizer(vocab=str(tmp_path / "vocab.txt")).save_pretrained(tmp_path / "mpnet")
+    small = {"vocab_size": len(pieces), "hidden_size": 8, "intermediate_size": 16, "num_attention_heads": 2}
+    MPNetModel(MPNetConfig(**small, num_hidden_layers=1)).save_pretrained(tmp_path / "mpnet")
+    folder = transfer(str(tmp_path / "mpnet"), ["word word wordly a"] * 3, tmp_path / "fewer", None, None, 0, keep=17)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert "rare" not in tokenizer.get_vocab() and len(tokenizer) == 17
+    assert tokenizer.mask_token_id == 16 and tokenizer.pad_token_id == 1
+    ids = tokenizer("wordly", return_tensors="pt")
+    assert tokenizer.convert_ids_to_tokens(ids["input_ids"][0]) == ["<s>", "word", "##ly", "</s>"]
+    whole = AutoTokenizer.from_pretrained(tmp_path / "mpnet")
+    models = [AutoModel.from_pretrained(place).eval() for place in (tmp_path / "mpnet", folder)]
+    with torch.inference_mode():
+        states = [
+            model(**one("wordly", return_tensors="pt")).last_hidden_state
+            for model, one in zip(models, (whole, tokenizer), strict=True)
+        ]
+    assert torch.equal(*states)
 
 
 def test_a_donor_that_numbers_its_pieces_otherwise_keeps_them(donor, tmp_path):
