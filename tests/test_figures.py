@@ -29,6 +29,7 @@ from mvh.experiments import (
     decision_page,
     features,
     generalisation_page,
+    heads,
     long_documents,
     spans,
     splices,
@@ -67,7 +68,7 @@ MADE_BY = {
     "features": features.page, "features_multilingual": features.page, "edges": splices.markdown,
     "spans": spans.markdown, "spans_multi": spans.markdown,
     **dict.fromkeys(("generalisation", "generalisation_languages", "auxiliary"), generalisation_page.markdown),
-    "toxic": toxic_page.markdown, "attacks": attacks.page, "writers": writers.page,
+    "toxic": toxic_page.markdown, "attacks": attacks.page, "writers": writers.page, "heads": heads.page,
 }  # fmt: skip
 SPEED = {
     "speed_detect": detect, "speed_detect_minilm_shape": detect,
