@@ -21,9 +21,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 AUXILIARY = "auxiliary"  # column of the training set: each task's class; the model's module; the batch's entry
 
-COLUMNS: dict[
-    str, tuple[str, Callable[[str], str]]
-] = {  # task -> column of the segments, and what counts of its values
+# task -> column of the segments, and what counts of its values
+COLUMNS: dict[str, tuple[str, Callable[[str], str]]] = {
     "source": ("source", str),
     "generator": ("model", lambda name: name.partition("+")[0]),  # "GPT-4o+perturbation" was written by GPT-4o
     "language": ("lang", str),

@@ -11,7 +11,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-EVERY = 100  # steps: a call takes some hundredths of a second, and the pages must be asked for again
+EVERY = 100  # steps: a call takes time, and the pages must be asked for again
 
 
 class FreeMemory(TrainerCallback):
