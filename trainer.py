@@ -59,7 +59,7 @@ class LengthBatches(torch.utils.data.Sampler[int]):
 
 
 class SteadyTrainer(Trainer):
-    """Batches of similar length, memory that does not grow, and a run that can be killed at any moment and go on."""
+    """Batches of similar length, freed memory given back, and a run that can be killed at any moment and go on."""
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)

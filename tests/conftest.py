@@ -15,10 +15,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from scipy.stats import betabinom
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from tokenizers.normalizers import BertNormalizer
 from transformers import AutoConfig, AutoModelForTextEncoding, PreTrainedTokenizerFast
+
+from mvh import train
 
 from .forked import Server
 
@@ -74,6 +77,25 @@ def make_rows(documents: int, seed: int = 0, words: tuple[int, int] = (10, 120))
 def write_jsonl(path: Path, rows: list[dict]) -> Path:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def toy_training(folder: Path, backbone: Path) -> list[str]:
+    """Options of a training of three epochs, the first two with a frozen encoder, on segments that were cut beforehand."""
+    words = [
+        "--backbone", backbone, "--head_widths", 16, 8, "--core_tokens", 32, "--context_tokens", 8, "--use_cpu",
+        True, "--disable_tqdm", True, "--learning_rate", 0.002, "--per_device_train_batch_size", 16,
+        "--num_train_epochs", 3, "--frozen_epochs", 1, 2, "--report_to", "none",
+    ]  # fmt: skip
+    file = write_jsonl(folder / "train.jsonl", make_rows(60))
+    first = [*words, "--train_file", file, "--output_dir", folder, "--num_train_epochs", 1, "--save_strategy", "no"]
+    train.main([str(word) for word in first])
+    return [str(word) for word in [*words, "--dataset", folder / "data"]]
+
+
+def trained(options: list[str], out: Path, *more: str) -> dict:
+    """The weights of the detector that such a training leaves."""
+    train.main([*options, "--output_dir", str(out), *more])
+    return load_file(out / "model" / "model.safetensors")
 
 
 @pytest.fixture(scope="session")

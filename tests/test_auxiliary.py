@@ -12,29 +12,14 @@ from mvh.auxiliary import AUXILIARY, AuxiliaryHeads, auxiliary_loss, task_classe
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.recipe import parse_recipe
 
-from .conftest import make_rows, write_jsonl
+from .conftest import make_rows, toy_training, trained, write_jsonl
 
 TASKS = ["--auxiliary_tasks", "source", "generator", "language"]
 
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory, backbone_folder):
-    """A training of three epochs, the first two with a frozen encoder, on segments that were cut beforehand."""
-    folder = tmp_path_factory.mktemp("auxiliary")
-    words = [
-        "--backbone", backbone_folder, "--head_widths", 16, 8, "--core_tokens", 32, "--context_tokens", 8, "--use_cpu",
-        True, "--disable_tqdm", True, "--learning_rate", 0.002, "--per_device_train_batch_size", 16,
-        "--num_train_epochs", 3, "--frozen_epochs", 1, 2, "--report_to", "none", "--label_smoothing_factor", 0.1,
-    ]  # fmt: skip
-    file = write_jsonl(folder / "train.jsonl", make_rows(60))
-    first = [*words, "--train_file", file, "--output_dir", folder, "--num_train_epochs", 1, "--save_strategy", "no"]
-    train.main([str(word) for word in first])
-    return [str(word) for word in [*words, "--dataset", folder / "data"]]
-
-
-def trained(options, out, *more):
-    train.main([*options, "--output_dir", str(out), *more])
-    return load_file(out / "model" / "model.safetensors")
+    return [*toy_training(tmp_path_factory.mktemp("auxiliary"), backbone_folder), "--label_smoothing_factor", "0.1"]
 
 
 def detector(backbone_folder):
@@ -75,7 +60,17 @@ def test_a_killed_training_ends_with_the_same_weights(options, tmp_path):
 
 def test_what_has_one_class_is_refused_before_anything_is_learnt(options, tmp_path):
     file = write_jsonl(tmp_path / "one.jsonl", [{**row, "source": "reddit"} for row in make_rows(60)])
-    command = [*options[:-2], "--train_file", str(file), "--output_dir", str(tmp_path / "out"), "--masked_epochs", "1"]
+    at = options.index("--dataset")
+    command = [
+        *options[:at],
+        *options[at + 2 :],
+        "--train_file",
+        str(file),
+        "--output_dir",
+        str(tmp_path / "out"),
+        "--masked_epochs",
+        "1",
+    ]
     with pytest.raises(ValueError, match="every training text has 'reddit'"):
         train.main([*command, "--auxiliary_tasks", "source"])
     assert not (tmp_path / "out" / "masked").exists()

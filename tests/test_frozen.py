@@ -18,27 +18,12 @@ from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.pooling_mvh import POOLINGS
 from mvh.sole_use import sole_use
 
-from .conftest import make_rows, write_jsonl
+from .conftest import toy_training, trained
 
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory, backbone_folder):
-    """A training of three epochs without dropout in the encoder, on segments that were cut beforehand."""
-    folder = tmp_path_factory.mktemp("frozen")
-    words = [
-        "--backbone", backbone_folder, "--head_widths", 16, 8, "--core_tokens", 32, "--context_tokens", 8, "--use_cpu",
-        True, "--disable_tqdm", True, "--learning_rate", 0.002, "--per_device_train_batch_size", 16,
-        "--num_train_epochs", 3, "--frozen_epochs", 1, 2, "--report_to", "none",
-    ]  # fmt: skip
-    file = write_jsonl(folder / "train.jsonl", make_rows(60))
-    first = [*words, "--train_file", file, "--output_dir", folder, "--num_train_epochs", 1, "--save_strategy", "no"]
-    train.main([str(word) for word in first])
-    return [str(word) for word in [*words, "--dataset", folder / "data"]]
-
-
-def trained(options, out, *more):
-    train.main([*options, "--output_dir", str(out), *more])
-    return load_file(out / "model" / "model.safetensors")
+    return toy_training(tmp_path_factory.mktemp("frozen"), backbone_folder)
 
 
 @pytest.fixture
