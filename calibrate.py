@@ -251,9 +251,28 @@ def split_in_two(
     return ordered[::2], ordered[1::2]
 
 
-def draw(texts: list[str], most: int, seed: int) -> list[str]:
-    """At most `most` of the texts, drawn by a seeded hash."""
-    return sorted(texts, key=lambda text: hashlib.sha256(b"%d:" % seed + _key(text)).digest())[:most]
+def draw(texts: list[str], most: int, seed: int, source_of: Mapping[str, str] | None = None) -> list[str]:
+    """At most `most` of the texts, drawn by a seeded hash.
+
+    Where it is said of which source each text is, every source with enough texts for a rate of its own keeps enough of them;
+    the smallest then weigh more in the mixture than they did.
+
+    Raises:
+        ValueError: If `most` is too few for all such sources.
+    """
+    drawn = sorted(texts, key=lambda text: hashlib.sha256(b"%d:" % seed + _key(text)).digest())
+    if source_of is None or len(drawn) <= most:
+        return drawn[:most]
+    counts = Counter(source_of[text] for text in drawn if source_of[text])
+    large = [source for source, count in counts.items() if count >= MIN_GROUP_DOCUMENTS]
+    if len(large) * MIN_GROUP_DOCUMENTS > most:
+        raise ValueError(
+            f"{len(large)} sources have {MIN_GROUP_DOCUMENTS} documents or more and each is to keep as many, and --most "
+            f"allows {most}."
+        )
+    first = [text for source in large for text in [t for t in drawn if source_of[t] == source][:MIN_GROUP_DOCUMENTS]]
+    taken = set(first)
+    return (first + [text for text in drawn if text not in taken])[:most]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -306,7 +325,10 @@ def main(argv: list[str] | None = None) -> None:
                 "its false-alarm rate is too uncertain."
             )
         what = f"human documents of {args.human.name}, as given by whoever calibrated"
-    sides = [draw(side, args.most, args.seed) for side in sides]
+    given = [len(side) for side in sides]
+    sides = [draw(side, args.most, args.seed, source_of if args.each_source else None) for side in sides]
+    if (drawn := [len(side) for side in sides]) != given:
+        logger.info(f"Of {given} documents for segments and for documents {drawn} were drawn (--most {args.most}).")
     population = args.population or what
     folder = local_folder(args.model, args.revision)
     sources = [source_of[text] for text in sides[1]] if args.each_source else None

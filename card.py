@@ -25,6 +25,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from mvh.calibration_mvh import Calibration, decode_calibration
 from mvh.identity_mvh import calibration_id, merges
 from mvh.languages_mvh import NAMES
+from mvh.opening import open_folder
 from mvh.pvalues_mvh import false_alarm_interval
 from mvh.references_mvh import POOLED
 from mvh.shipped import HUB_NAME
@@ -206,8 +207,11 @@ def main(argv: list[str] | None = None) -> None:
 def read_results(file: Path, checkpoint: Path) -> list[dict[str, Any]]:
     """The model-index rows of a metrics.json of `mvh.score`, or of a results file that holds one under "score".
 
+    AUROC and TPR at a FPR are the weights': they are taken of the same weights only, in files without a note of these (of older
+    versions) of the same calibration only, which holds for one set of weights.
+
     Raises:
-        ValueError: If the file is none, or another detector was measured.
+        ValueError: If the file is none, another detector was measured, or texts were measured on that it has learnt from.
     """
     report = json.loads(file.read_text(encoding="utf-8"))
     report = report.get("score", report)
@@ -216,6 +220,20 @@ def read_results(file: Path, checkpoint: Path) -> list[dict[str, Any]]:
     name = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))["name"]
     if (measured := report["detector"]["name"]) != name:
         raise ValueError(f"{file} holds figures of the detector {measured!r}, and {checkpoint} is {name!r}.")
+    model, _ = open_folder(checkpoint)
+    weights, calibration = report["detector"].get("weights"), report["detector"]["calibration"]
+    if weights is None and (calibration is None or calibration != calibration_id(model.config)):
+        raise ValueError(
+            f"{file} does not say which weights were measured, and its calibration {calibration} is not that of {checkpoint}, "
+            f"{calibration_id(model.config)}: score again."
+        )
+    if weights is not None and weights != model.fingerprint():
+        raise ValueError(f"{file} holds figures of the weights {weights}, and {checkpoint} has {model.fingerprint()}.")
+    for name, figures in report["files"].items():
+        if used := {use: count for use, count in (figures.get("used_before") or {}).items() if count}:
+            raise ValueError(
+                f"Of {name} the detector has used texts before, by use {used}: figures on them are no test."
+            )
     return measured_rows(report)
 
 

@@ -68,6 +68,8 @@ def assemble(checkpoint: Path, folder: Path, repo: str, results: Path | None = N
         figures["results"] = read_results(results, checkpoint)
     if figures.get("license", LICENSE) == LICENSE:
         shutil.copyfile(ROOT / "LICENSE", folder / "LICENSE")
+    elif (checkpoint / "LICENSE").is_file():  # weights under terms of their own
+        shutil.copyfile(checkpoint / "LICENSE", folder / "LICENSE")
     write_card(folder, figures)
     return left
 

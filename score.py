@@ -15,6 +15,9 @@ Texts stream through the detector in file order, one line of predictions.jsonl e
 texts by margin; the decisions are the detector's verdicts at its alpha (or `--alpha`). "uncertain" stays in every
 denominator as not flagged. A text the detector could not read is uncertain too, takes the lowest margin of its file (so
 that it is flagged last) and is listed under "errors". A file of many sources is reported by family (`source_groups`).
+
+Texts that the checkpoint folder says it has learnt from or was calibrated on (see mvh.seen) are scored and counted under
+"used_before": figures on them flatter. `mvh push --results` refuses them.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 from tqdm import tqdm
 from transformers.utils import logging as transformers_logging
 
@@ -43,6 +47,8 @@ from mvh.metrics import DECISIONS, HUMAN, detection_report, source_groups
 from mvh.placing import whole_file
 from mvh.pvalues_mvh import sigmoid
 from mvh.results_mvh import judged
+from mvh.seen import USES, read_seen, seen_before
+from mvh.shipped import resolved
 from mvh.submissions import SUBMISSIONS, read_unlabelled, write_submissions
 from mvh.usage import documented
 
@@ -101,6 +107,7 @@ def open_checkpoint(name: str, options: dict[str, Any]) -> tuple[Scorer, dict[st
         "name": config.name,
         "labels": [config.id2label[0], config.id2label[1]],
         "calibration": getattr(detect, "calibration_id", (config.calibration or {}).get("id")),
+        "weights": getattr(detect, "fingerprint", None),
         "revision": getattr(detect, "revision", None),
     }
 
@@ -133,7 +140,10 @@ def open_baseline(module: str, name: str, options: dict[str, Any]) -> tuple[Scor
                     found = {"margin": None, "score": None, "decision": "uncertain", "error": error}
                 yield {**found, "segments": 1, **nothing}
 
-    return scorer, {"name": Path(name).name, "labels": list(model.labels), "calibration": None}
+    about = {"name": Path(name).name, "labels": list(model.labels), "calibration": None}
+    if (shape := getattr(model, "shape", None)) is not None:  # of a BiLSTM, which reads the first words alone
+        about["reads_words"] = shape.longest
+    return scorer, about
 
 
 DETECTORS: dict[str, Callable[[str, dict[str, Any]], tuple[Scorer, dict[str, Any]]]] = {
@@ -194,21 +204,46 @@ def summarise(predicted: Sequence[dict[str, Any]], confidence: float | None = No
 
 
 def score_file(
-    path: Path, scorer: Scorer, limit: int | None, out: TextIO, labelled: bool = True
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Score one file or folder (its first `limit` valid rows), writing each prediction; all of them, and the bad rows."""
+    path: Path,
+    scorer: Scorer,
+    limit: int | None,
+    out: TextIO,
+    labelled: bool = True,
+    used: dict[str, np.ndarray] | None = None,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, int]]:
+    """Score one file or folder (its first `limit` valid rows), writing each prediction.
+
+    Returns:
+        The predictions; the bad rows; and how many of the texts the detector has used, by use, of the hashes `used`.
+    """
     bad: list[dict[str, Any]] = []
     if not labelled:
         rows: Rows = read_unlabelled(path)
     else:
         rows = documents_of(path) if path.is_dir() else read_semeval(path, bad.append)
     predicted = []
-    for row in tqdm(predictions(islice(rows, limit), scorer), desc=path.name, unit=" documents"):
+    counts = dict.fromkeys(used or {}, 0)
+
+    def counted() -> Rows:
+        for row in islice(rows, limit):
+            for use, hashes in (used or {}).items():
+                counts[use] += len(seen_before([row["text"]], hashes))
+            yield row
+
+    for row in tqdm(predictions(counted(), scorer), desc=path.name, unit=" documents"):
         out.write(json.dumps({"file": path.name, **row}, ensure_ascii=False) + "\n")
         predicted.append(row)
     if bad:
         logger.warning("%s: %d bad rows left out, the first: %s", path.name, len(bad), bad[0]["message"])
-    return predicted, bad
+    if note := used_in_words(counts):
+        logger.warning("%s: %s", path.name, note)
+    return predicted, bad, counts
+
+
+def used_in_words(counts: dict[str, int]) -> str:
+    """A sentence on texts that the detector has used, by use; "" where there are none."""
+    found = [f"{count:,} in its {use}" for use, count in counts.items() if count]
+    return f"The detector has used these texts before: {' and '.join(found)}. Figures on them flatter." if found else ""
 
 
 def documents_of(folder: Path) -> Rows:
@@ -250,6 +285,8 @@ def markdown(report: dict[str, Any]) -> str:
             note += f" ({held['human']} human texts whose p-values are promised to hold; theirs is {held['rate']:.4f})"
         left_out = f", {len(bad)} bad rows left out" if (bad := figures.get("bad_rows")) else ""
         lines += [f"## {file}", "", f"{level}, {note}, {len(figures['errors'])} errors{left_out}", ""]
+        if said := used_in_words(figures.get("used_before") or {}):
+            lines += [f"**{said}**", ""]
         for kind, rows in (
             ("source", {"all": figures["overall"], **figures["by_source"]}),
             ("language", figures.get("by_language", {})),
@@ -323,18 +360,23 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     elif options.positive_label is not None:
         raise ValueError(f"--positive-label is of --kind hub, and the kind is {options.kind}: its labels are known.")
     scorer, detector = DETECTORS[options.kind](options.detector, call)
+    used: dict[str, np.ndarray] = {}
+    if options.kind == "checkpoint" and (folder := Path(resolved(options.detector))).is_dir():
+        used = {use: hashes for use in USES if (hashes := read_seen(folder, use)) is not None}
 
     options.out.mkdir(parents=True, exist_ok=True)
     command = "python -m mvh.score " + shlex.join(sys.argv[1:] if arguments is None else arguments)
     report: dict[str, Any] = {"detector": detector, "command": command, "options": call, **provenance(), "files": {}}
     with whole_file(options.out / "predictions.jsonl", "utf-8") as out:
         for path in files:
-            predicted, bad = score_file(path, scorer, options.limit, out, labelled=path in options.data)
+            labelled = path in options.data
+            predicted, bad, counts = score_file(path, scorer, options.limit, out, labelled, used)
             write_submissions(options.submission, predicted, path.name, options.out)
-            if path not in options.data:
+            if not labelled:
                 continue
             digest = file_sha256(path / "manifest.json" if path.is_dir() else path)
-            report["files"][path.name] = {"sha256": digest, "bad_rows": bad, **summarise(predicted, call["confidence"])}
+            about = {"sha256": digest, "bad_rows": bad, "used_before": counts or None}
+            report["files"][path.name] = {**about, **summarise(predicted, call["confidence"])}
     for file, content in (("metrics.json", json.dumps(report, indent=2) + "\n"), ("metrics.md", markdown(report))):
         with whole_file(options.out / file, "utf-8") as whole:
             whole.write(content)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mvh.dataset_builder.tables import refuse_ragged
 from mvh.placing import whole_file
 
 TEXT_FIELDS = ("text", "generation")  # SemEval's and RAID's name of the text
@@ -82,7 +83,9 @@ def _numbered(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="" if path.suffix.lower() == ".csv" else None) as file:
             if path.suffix.lower() == ".csv":
-                yield from enumerate(csv.DictReader(file, strict=True), start=1)
+                for number, row in enumerate(csv.DictReader(file, strict=True), start=1):
+                    refuse_ragged(row, f"{path.name}, row {number}")
+                    yield number, row
                 return
             for number, line in enumerate(file, start=1):
                 if line.strip():

@@ -37,6 +37,7 @@ logger = logging.getLogger("mvh.baselines.bilstm")
 
 KIND = "bilstm"
 UNKNOWN = 0  # row of the vectors for words without one: zeros at first
+LONGEST = 100  # words of a comment
 LEAST_WORDS = 20  # a smaller vocabulary is no language to learn vectors of
 
 
@@ -58,7 +59,7 @@ class Shape:
     hidden: int = 64
     noise: float = 0.2
     dropout: float = 0.3
-    longest: int = 100
+    longest: int = LONGEST
 
 
 class BiLstm(nn.Module):
@@ -84,9 +85,13 @@ class BiLstm(nn.Module):
         self.dense = nn.Linear(2 * shape.units, shape.hidden)
         self.out = nn.Linear(shape.hidden, 1)
 
+    def split(self, text: str) -> list[str]:
+        """All words of a text."""
+        return PREPROCESS[self.preprocessing](text).split()
+
     def encode(self, text: str) -> torch.Tensor:
         """Rows of the first words of a text, shape (T,); a text without a word is one unknown word."""
-        words = PREPROCESS[self.preprocessing](text).split()[: self.shape.longest]
+        words = self.split(text)[: self.shape.longest]
         return torch.tensor([self.row.get(word, UNKNOWN) for word in words] or [UNKNOWN])
 
     def forward(self, rows: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -205,6 +210,12 @@ def fit(
     model = BiLstm(words, shape, preprocessing, label_names, about)
     with torch.no_grad():
         model.vectors.weight.copy_(torch.cat([torch.zeros(1, shape.dimensions), torch.from_numpy(vectors)]))
+    about["cut"] = cut = sum(len(model.split(text)) > shape.longest for text in texts)
+    if cut:
+        logger.warning(
+            "%d of %d texts have more than %d words: only their first ones are read, in training and ever after.",
+            cut, len(texts), shape.longest,
+        )  # fmt: skip
     encoded = [model.encode(text) for text in texts]
     about["known_words"] = known = float((torch.cat(encoded) != UNKNOWN).float().mean())
     if known < 0.5:

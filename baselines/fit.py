@@ -5,7 +5,8 @@
     python -m mvh.score runs/toxic_bilstm --kind bilstm --data test.jsonl --out runs/score_bilstm
 
 The folder is one made by mvh.dataset_builder; its documents of role "train" are used, and its labels are taken over.
-`--corpus` is a UTF-8 file of one text per line to train Word2Vec on, the training documents by default.
+`--corpus` is a UTF-8 file of one text per line to train Word2Vec on, the training documents by default. The BiLSTM is a
+baseline for comments: it reads the first `--longest` words of a text, and says how many texts have more.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,7 @@ def fit_bilstm(options: argparse.Namespace, texts: list[str], labels: list[int],
         corpus=corpus_lines(options.corpus) if options.corpus else None,
         preprocessing=options.preprocess,
         label_names=names,
+        shape=replace(bilstm.Shape(), longest=options.longest),
         epochs=options.epochs,
         unfreeze_epoch=options.unfreeze_epoch,
         seed=options.seed,
@@ -100,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> Path:
         command.add_argument("--seed", type=int, default=0)
         if kind == bilstm.KIND:
             command.add_argument("--corpus", type=Path, help="texts for Word2Vec, one per line")
+            command.add_argument("--longest", type=int, default=bilstm.LONGEST, help="words of a text that are read")
             command.add_argument("--epochs", type=int, default=10)
             command.add_argument("--unfreeze-epoch", type=int, help="epoch from which the word vectors are trained too")
     options = parser.parse_args(argv)

@@ -33,6 +33,7 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from mvh.dataset_builder.build import fingerprint
 from mvh.dataset_builder.sampling import assign_roles, merge_pairs
 from mvh.dataset_builder.semeval import read_semeval
+from mvh.export import file_sha256, provenance
 from mvh.metrics import detection_report, source_groups
 from mvh.normalization_mvh import NORMALIZER_VERSION, normalize
 from mvh.placing import place_report
@@ -178,6 +179,8 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
             "human": sum(row["label"] == 0 for row in train),
         },
         "normalizer": NORMALIZER_VERSION,
+        "sha256": {path.name: file_sha256(path) for path in (options.train, *options.test)},
+        **provenance(),
         "seconds": round(time.perf_counter() - begun, 1),
     }
     head = f"Trained on {len(train)} documents of {options.train.name} (role train) by `{command}`.\n\n"

@@ -227,6 +227,10 @@ def sentences(manifest: dict[str, Any]) -> list[str]:
             said.append(
                 f"{shared:,} of these rows repeat a text of a file named before it, and such a text is taken once."
             )
+        if manifest.get("rows_with_pair", {}).get(source["file"]) == 0:
+            said.append(
+                "None of its rows names a pair, so a human text and machine texts made of it may be in different splits."
+            )
         if "as_published" in source:
             said.append(f"The repetitions were left out. {source['rows_of_label_1']:,} of the valid rows have label 1.")
             same = "is" if source["as_published"] else "is not"

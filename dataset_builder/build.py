@@ -58,11 +58,12 @@ TEST_DOCUMENTS = 1000
 
 @dataclass
 class Pool:
-    """What the first pass keeps of a file: id, label, lang, pair, fingerprint by valid row; and the file's hash."""
+    """What the first pass keeps of a file: id, label, lang, pair, fingerprint by valid row; rows that name a pair; its hash."""
 
     path: Path
     prefix: str  # before every id of the file
     rows: list[dict[str, Any]]
+    paired: int
     sha256: str
 
 
@@ -76,7 +77,7 @@ def fingerprint(normalized: str) -> bytes:
 def read_pool(path: Path, prefix: str, rejections: Rejections, strict: bool, progress: bool) -> Pool:
     """First pass over a file: validate every row, keep what sampling needs; `prefix` goes before every id."""
     digest = hashlib.sha256()
-    rows = []
+    rows, paired = [], 0
     numbered = numbered_rows(path, rejections.add, strict, digest)
     for number, row in tqdm(numbered, desc=f"reading {path.name}", unit=" rows", disable=not progress):
         normalized = normalize(row["text"]).text
@@ -84,12 +85,13 @@ def read_pool(path: Path, prefix: str, rejections: Rejections, strict: bool, pro
             error = BadRow("text", "nothing is left of the text after normalisation")
             report(error.record(path.name, number), rejections.add, strict)
             continue
+        paired += row["pair"] != f"{path.stem}:{row['id']}"
         kept = {key: row[key] for key in ("label", "lang", "pair")}
         rows.append(kept | {"id": prefix + row["id"], "fingerprint": fingerprint(normalized)})
     if not rows:
         rejected = rejections.counts.get(path.name, Counter())
         raise ValueError(f"{path.name} holds no valid row; {rejected.total()} were rejected: {dict(rejected)}.")
-    return Pool(path, prefix, rows, digest.hexdigest())
+    return Pool(path, prefix, rows, paired, digest.hexdigest())
 
 
 def duplicate_counts(rows: list[dict[str, Any]]) -> dict[str, int]:
@@ -183,7 +185,8 @@ def build_dataset(
         documents: Size of the balanced sample to train on; None takes every document as it is. The other roles keep
             every document either way.
         test_documents: Size of the balanced sample of the test file; None takes 1,000, fewer if it
-            must, and every document of a file with one label only.
+            must, and every document of a file that cannot be balanced: one with one label only, or with so few texts of
+            one that the languages of the other do not all find a partner.
         seed: Of roles and samples.
         core_tokens: Tokens of a segment's own, see `segmentation_mvh.token_windows`.
         context_tokens: Tokens of left context.
@@ -229,8 +232,8 @@ def build_dataset(
         chosen = [(pool, {row["id"]: row["role"] for row in rows}) for pool, rows in zip(pools, sample, strict=True)]
         if tested is not None:
             size = min(TEST_DOCUMENTS, largest_balanced(tested.rows)) if test_documents is None else test_documents
-            one_label = size == 0 and test_documents is None  # nothing to balance: such a file measures false alarms
-            rows = tested.rows if one_label else balanced_sample(tested.rows, size, seed)
+            as_it_is = size == 0 and test_documents is None  # with one label such a file measures false alarms
+            rows = tested.rows if as_it_is else balanced_sample(tested.rows, size, seed)
             chosen.append((tested, {row["id"]: "test" for row in rows}))
 
         def read(ids: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -254,6 +257,7 @@ def build_dataset(
             **cutting.described(),
             "augmentation": [augmentation.record() for augmentation in augmentations],
             "inputs": inputs,
+            "rows_with_pair": {pool.path.name: pool.paired for pool in [*pools, *([tested] if tested else [])]},
             "train_rows_dropped_for_test": dropped,
         }
         filled = [split for split in splits if any(counts["documents"][split].values())]

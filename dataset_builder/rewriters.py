@@ -9,7 +9,7 @@ A back-end is made by a factory from the name of a model, or None for the defaul
 - `humarin/chatgpt_paraphraser_on_T5_base`: English paraphrases, OpenRAIL. The article's own paraphraser is
   `ramsrigouthamg/t5_sentence_paraphraser`, whose card names no licence; it takes the same prefix.
 
-Both generate by beam search, so that the answer to a piece depends on nothing but the piece.
+Both generate by beam search, without chance. An answer is cut where it is twice as long as the longest piece of its batch.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Who goes where: roles for pairs, balanced samples, and the rule that keeps one text from sitting in two roles.
 
-Everything is decided by seeded hashes of names, never by a running random generator. So a pair's role depends neither
-on the order of the rows nor on the other rows, and samples nest: the 500 documents of a small sample are among the
+Everything is decided by seeded hashes of names, never by a running random generator. So a pair's role depends
+neither on the order of the rows nor, where it shares no text with another pair, on the other rows; and samples nest: the 500 documents of a small sample are among the
 1,000 of a larger one with the same seed.
 """
 
@@ -130,9 +130,15 @@ def balanced_sample(rows: Sequence[Mapping[str, Any]], documents: int, seed: int
 
 
 def largest_balanced(rows: Iterable[Mapping[str, Any]]) -> int:
-    """The largest even number of documents that `balanced_sample` can draw: twice the rarer label."""
-    labels = Counter(row["label"] for row in rows)
-    return 2 * min(labels[0], labels[1])
+    """The largest even number of documents that `balanced_sample` can draw: twice the rarer label.
+
+    0 where that is too few for one document of every language that a label has.
+    """
+    languages: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    for row in rows:
+        languages[row["label"]][row["lang"]] += 1
+    rarer = min(counts.total() for counts in languages)
+    return 2 * rarer if rarer >= max(map(len, languages)) else 0
 
 
 def sample_training(

@@ -9,6 +9,16 @@ from pathlib import Path
 from typing import Any
 
 
+def refuse_ragged(cells: dict[str | None, Any], place: str) -> None:
+    """Raise a ValueError where a record has not as many cells as the header: an unquoted separator cut a text in two."""
+    columns = sum(name is not None for name in cells)
+    given = columns + len(cells.get(None, ())) - sum(value is None for value in cells.values())
+    if given != columns:
+        raise ValueError(
+            f"{place}: has {given} cells and the header {columns}; a text with a separator or a line break stands in quotes."
+        )
+
+
 def csv_records(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str | None, Any]]]:
     """Stream `(line from 1, cells by column)` of a CSV file in UTF-8, with or without a byte order mark.
 

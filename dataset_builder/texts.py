@@ -22,7 +22,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mvh.dataset_builder.tables import refuse_ragged
 from mvh.dataset_builder.writing import LABELS
+from mvh.documents.body import body_of
 from mvh.documents.files import Found, find_files
 from mvh.documents.kinds import SUFFIXES
 from mvh.documents.reader import Reader
@@ -40,7 +42,7 @@ def read_own_rows(
     Args:
         path: Folder of documents, or a file: a document of any kind `mvh detect` reads, .jsonl, .csv, .tsv or .parquet.
         label: 0 (human) or 1 (machine): rows that bear another label are refused. Rows without one are taken.
-        body_only: Leave out headings, running heads, references and code of documents, as `mvh detect --body-only` does.
+        body_only: Leave out headings, running heads, references and code, as `mvh detect --body-only` does: of rows, too.
         text_column: Where a table has its texts.
 
     Returns:
@@ -69,6 +71,10 @@ def read_own_rows(
             raise ValueError(f"{place}: the text holds a lone surrogate, which no UTF-8 file can store.")
         if label is not None and "label" in row and _spelled(row["label"]) not in (str(label), LABELS[label]):
             raise ValueError(f"{place}: only {LABELS[label]} texts are taken here, and the label is {row['label']!r}.")
+        if body_only and kind in ROWS:
+            text = body_of(text).text
+            if not text.strip():
+                raise ValueError(f"{place}: nothing is left of the text without headings, references and code.")
         source = row.get("source")
         name = str(row["id"]) if row.get("id") not in (None, "") else place.rpartition(", ")[2]
         told = label if label is not None else _label(row.get("label"), place)
@@ -129,7 +135,9 @@ def _csv(path: Path, column: str) -> Rows:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, delimiter=_delimiter(path, column), strict=True)
             for row in reader:
-                yield f"{path.name}, line {reader.line_num}", row
+                place = f"{path.name}, line {reader.line_num}"
+                refuse_ragged(row, place)
+                yield place, row
     except csv.Error as error:
         raise ValueError(f"{path.name}, line {reader.line_num}: is no CSV ({error}).") from error
     except UnicodeDecodeError as error:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from mvh.dataset_builder.build import fingerprint
-from mvh.dataset_builder.sampling import unit_hash
+from mvh.dataset_builder.sampling import merge_pairs, unit_hash
 from mvh.dataset_builder.semeval import BadRow, report
 from mvh.dataset_builder.tables import csv_records
 from mvh.normalization_mvh import normalize
@@ -68,7 +68,8 @@ def read_toxic(
 
     Returns:
         Rows `{"id", "text", "label", "model", "source", "lang", "pair"}`: the id is the file's stem and the line where
-        the comment begins, the pair a fingerprint of the comment's letters and digits.
+        the comment begins, the pair a fingerprint of the comment's letters and digits, the same for comments that
+        `article_preprocess` makes the same: they may differ in nicknames and links.
 
     Raises:
         ValueError: If a column is missing, the file is no CSV, is not UTF-8 or holds no valid row, or if `strict` and a
@@ -98,7 +99,8 @@ def read_toxic(
         rows.append({"id": f"{path.stem}:{line}", "text": text, "label": label, **origin})
     if not rows:
         raise ValueError(f"{path.name} holds no valid comment; {counts['rejected']} rows were rejected.")
-    return rows
+    groups = merge_pairs((row["pair"], fingerprint(article_preprocess(row["text"]) or row["text"])) for row in rows)
+    return [row | {"pair": groups[row["pair"]]} for row in rows]
 
 
 def split_toxic(

@@ -136,8 +136,8 @@ CARD = """
   `end` are characters of the comment, and the segments of a comment tile it.
 - `documents`: the comments.
 
-Labels: 0 {0}, 1 {1}. No comment occurs in two splits, not even with other punctuation. `test` is a fifth of the
-comments of each label; the other splits are dealt from the rest. `manifest.json` holds counts, seeds, tokenizer,
+Labels: 0 {0}, 1 {1}. No comment occurs in two splits, not even with other punctuation, nicknames or links. `test` is a
+fifth of the comments of each label; the other splits are dealt from the rest. `manifest.json` holds counts, seeds, tokenizer,
 segmentation, preprocessing, the normaliser's version and the hash of the CSV; `rejected.jsonl` the rows that could not
 be used, and why. The licence is that of the CSV.
 """

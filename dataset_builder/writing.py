@@ -121,7 +121,8 @@ CARD = """
 - `documents`: the original texts; where one was rewritten or disguised for training, `text` is what was made of it and
   `original` the text before.
 
-Labels: 0 human, 1 machine. No pair of texts (same prompt or same original) and no text occurs in two splits.
-`manifest.json` holds counts, seeds, tokenizer, segmentation, the normaliser's version and the hashes of the input
-files; `rejected.jsonl` the rows that could not be used, and why. The licence is that of the input files.
+Labels: 0 human, 1 machine. No text occurs in two splits, and no pair of texts (same prompt or same original) as far as the
+rows of the input files name theirs; `manifest.json` says how many rows do. It holds counts, seeds, tokenizer,
+segmentation, the normaliser's version and the hashes of the input files; `rejected.jsonl` the rows that could not be
+used, and why. The licence is that of the input files.
 """

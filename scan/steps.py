@@ -32,6 +32,9 @@ SCORED, COUNTS, STATISTICS, PAGE = "scored", "counts", "statistics.json", "index
 PROBLEM = "mvh_problem"  # metadata of a document that could not be read
 
 
+NO_RATE = "This detector carries no calibration, so no document can be kept at a stated rate."
+
+
 class ReadShard(PipelineStep):
     """The rows of the task's shard as documents; one that cannot be read has a PROBLEM and no text."""
 
@@ -79,7 +82,7 @@ class Score(PipelineStep):
             if problem:
                 found["error"] = problem
             if self.needs_p_values and found["error"] is None and found["p_value"] is None:
-                raise ValueError("This detector carries no calibration, so no document can be kept at a stated rate.")
+                raise ValueError(NO_RATE)
             document.metadata |= {PREFIX + name: found[name] for name in COLUMNS}
             self.stat_update(found["label"] or "failed")
             yield document
@@ -120,7 +123,7 @@ class Summarise(PipelineStep):
         """See the class; yields nothing.
 
         Raises:
-            ValueError: If a shard is missing or the counts do not add up.
+            ValueError: If a shard is missing, the counts do not add up, or documents are to be kept and none has a p-value.
         """
         plan = _plan(self.folder)
         counts = read_counts(self.folder / COUNTS / f"{index:05d}.json" for index in range(len(plan.shards)))
@@ -128,6 +131,8 @@ class Summarise(PipelineStep):
             raise ValueError(
                 f"{counts.documents:,} rows were read and {plan.documents:,} were counted beforehand: the input has changed."
             )
+        if self.keep and counts.scored and not sum(counts.histogram):  # scored before anything was to be kept
+            raise ValueError(NO_RATE)
         report = statistics(counts, self.fdr, self.keep) | {"input": plan.settings["input"], "shards": len(plan.shards)}
         write_json(self.folder / STATISTICS, report)
         write_page(self.folder / PAGE, report)

@@ -10,6 +10,7 @@ from transformers import pipeline
 import mvh
 from mvh import calibrate
 from mvh.calibration_mvh import POOLED, decode_calibration
+from mvh.references_mvh import MIN_GROUP_DOCUMENTS
 
 from .conftest import make_rows, make_text, write_jsonl
 
@@ -87,6 +88,23 @@ def test_the_rate_can_hold_for_each_source(detector, tmp_path, caplog):
         bad = write_jsonl(tmp_path / "bad.jsonl", rows)
         with pytest.raises(ValueError, match=message):
             calibrate.main([*given[:3], str(bad), "--out", str(tmp_path / "bad"), "--each-source"])
+
+
+def test_a_draw_leaves_each_large_source_enough_for_a_rate_of_its_own():
+    sizes = {"big": 4800, "small": 200, "tiny": 30}
+    texts = [f"{source} text {number}" for source, size in sizes.items() for number in range(size)]
+    source_of = {text: text.split()[0] for text in texts}
+
+    def counts(drawn):
+        return {source: sum(source_of[text] == source for text in drawn) for source in sizes}
+
+    mixture = calibrate.draw(texts, 1200, 0)
+    by_source = calibrate.draw(texts, 1200, 0, source_of)
+    assert len(set(mixture)) == len(set(by_source)) == 1200 and counts(mixture)["small"] < MIN_GROUP_DOCUMENTS
+    assert counts(by_source)["small"] >= MIN_GROUP_DOCUMENTS and 0 < counts(by_source)["tiny"] < 30
+    assert calibrate.draw(texts, 9000, 0, source_of) == calibrate.draw(texts, 9000, 0)
+    with pytest.raises(ValueError, match="2 sources have 100 documents or more .* and --most allows 150"):
+        calibrate.draw(texts, 150, 0, source_of)
 
 
 def test_sources_are_halved_each_by_itself():

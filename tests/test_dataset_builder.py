@@ -14,6 +14,7 @@ import pytest
 from datasets import get_dataset_config_names, load_dataset
 
 from mvh.dataset_builder import build
+from mvh.dataset_builder.__main__ import sentences
 from mvh.dataset_builder.build import build_dataset, fingerprint
 from mvh.dataset_builder.sampling import (
     ROLES,
@@ -387,6 +388,29 @@ def test_optional_steps_cut_as_detection_will(sources, tokenizer, tmp_path):
     assert manifest["rejected"]["train.jsonl"] == {"no token is left of the text": 1}
     with pytest.raises(ValueError, match="step 'stopwords' is unknown"):
         build_dataset(path, tokenizer, tmp_path / "other", steps=["stopwords"])
+
+
+def test_a_test_file_that_cannot_be_balanced_is_taken_whole(sources, tokenizer, tmp_path):
+    rows = [
+        row | {"lang": ("de", "en", "fr", "ru")[n // 2 % 4]}
+        for n, row in enumerate(make_rows(30, seed=9))
+        if row["label"]
+    ]
+    rows = [*(row | {"id": f"human {row['id']}"} for row in make_rows(4, seed=8) if not row["label"]), *rows]
+    test = write_jsonl(tmp_path / "test.jsonl", rows)
+    out = build_dataset(sources[0], tokenizer, tmp_path / "out", test=test, progress=False)
+    counts = json.loads((out / "manifest.json").read_text())["counts"]["documents"]["test"]
+    assert sum(sum(languages.values()) for languages in counts.values()) == len(rows)
+
+
+def test_rows_that_name_no_pair_are_counted_and_said(tokenizer, tmp_path):
+    rows = published_rows(40)
+    paired = [row | {"pair": f"prompt {row['id']}"} for row in rows]
+    for name, given, count in (("bare", rows, 0), ("paired", paired, 40)):
+        out = build_dataset(write_jsonl(tmp_path / f"{name}.jsonl", given), tokenizer, tmp_path / name, progress=False)
+        manifest = json.loads((out / "manifest.json").read_text())
+        assert manifest["rows_with_pair"] == {f"{name}.jsonl": count}
+        assert any("None of its rows names a pair" in said for said in sentences(manifest)) == (count == 0)
 
 
 def test_a_file_too_small_for_all_roles_still_opens(tokenizer, tmp_path):

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -485,6 +486,10 @@ def test_margins_move_to_another_grid_by_shared_characters():
     assert mean_document([first, second]).margins.tolist() == [0.5, 1.5, 2.5]
     scaled = mean_document([first, second], [[10.0, 2.0], [1.0, 4.0]]).margins
     assert scaled.tolist() == [5.0, 5.5, 6.0], "the second one's human mean, 1, is put at 10, its spread of 4 made 2"
+    blind = replace(second, document=replace(second.document, unread=0.9))
+    assert mean_document([first, blind]).unread == mean_document([blind, first]).unread == 0.9, (
+        "one member cannot read it"
+    )
     empty = np.array([(0, 10), (10, 10), (10, 25)])
     assert margins_on(empty, second).tolist() == pytest.approx([1.0, 1.0, (5 * 1 + 10 * 5) / 15])
     assert nearest(empty, second).tolist() == [0, 0, 1]

@@ -18,6 +18,7 @@ from mvh import compare, export, proof, push
 from mvh.card import measured_rows, public_figures
 from mvh.dataset_builder import push as dataset_push
 from mvh.dataset_builder.build import build_dataset
+from mvh.opening import open_folder
 from mvh.tests.conftest import make_rows, write_jsonl
 from mvh.tests.hub_server import LocalHub
 from mvh.tests.test_travel import TRAVELLERS
@@ -115,13 +116,36 @@ def test_figures_of_verdicts_leave_with_their_calibration(detector, folder, repo
     content = json.loads(report.read_text())
     content["detector"]["calibration"] = "another"
     report.write_text(json.dumps(content))
+    with pytest.raises(
+        ValueError, match="does not say which weights were measured, and its calibration another is not"
+    ):
+        push.read_results(report, detector)
+    content["detector"]["weights"] = open_folder(detector)[0].fingerprint()
+    report.write_text(json.dumps(content))
     push.assemble(detector, folder, "me/toy", report)
     results = ModelCard((folder / "README.md").read_text()).data.eval_results
     assert {result.metric_type for result in results} == {"roc_auc", "tpr_at_fpr_0.05"}
+    content["files"]["dev set.jsonl"]["used_before"] = {"training": 3, "calibration": 0}
+    report.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="has used texts before, by use {'training': 3}"):
+        push.read_results(report, detector)
+    content["detector"]["weights"] = "of an earlier training"
+    report.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="figures of the weights of an earlier training, and"):
+        push.read_results(report, detector)
     content["detector"]["name"] = "other"
     report.write_text(json.dumps(content))
     with pytest.raises(ValueError, match="figures of the detector 'other'"):
         push.read_results(report, detector)
+
+
+def test_weights_under_terms_of_their_own_keep_them(detector, folder, tmp_path):
+    checkpoint = tmp_path / "toy"
+    shutil.copytree(detector, checkpoint)
+    (checkpoint / "LICENSE").write_text("for research only")
+    (checkpoint / "figures.json").write_text(json.dumps({"license": "cc-by-nc-4.0"}))
+    push.assemble(checkpoint, folder, "me/toy")
+    assert (folder / "LICENSE").read_text() == "for research only"
 
 
 def test_undefined_figures_make_no_row():
@@ -373,7 +397,8 @@ def test_every_command_of_the_page_runs(detector, built, hub, tmp_path, monkeypa
     commands = [line for block in blocks for line in block.splitlines()]
     assert len(commands) == 6
     results = tmp_path / "results.json"
-    results.write_text(json.dumps({"score": {"detector": {"name": "toy", "calibration": None}, "files": {}}}))
+    measured = {"name": "toy", "calibration": None, "weights": open_folder(detector)[0].fingerprint()}
+    results.write_text(json.dumps({"score": {"detector": measured, "files": {}}}))
     texts = tmp_path / "examples"
     texts.mkdir()
     (texts / "one.txt").write_text(TEXT)

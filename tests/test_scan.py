@@ -356,6 +356,16 @@ def test_refusals_are_sentences(tmp_path, detector, scanned, capsys):
         assert ended.value.code == 2
 
 
+def test_nothing_is_kept_without_p_values_even_of_what_was_scored_before(tmp_path, detector, capsys):
+    uncalibrated = detector.parent / "run" / "model"
+    words = (corpus(tmp_path / "posts.jsonl"), tmp_path / "out", "--model", uncalibrated)
+    assert scan(*words) == 0
+    capsys.readouterr()
+    assert scan(*words, "--keep", "human") == 1
+    assert "carries no calibration, so no document can be kept at a stated rate" in capsys.readouterr().err
+    assert not list((tmp_path / "out").glob("kept_*/*"))
+
+
 def test_two_scans_in_one_folder(tmp_path, detector, capsys):
     from mvh.sole_use import sole_use
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from mvh.dataset_builder.sampling import assign_roles
 from mvh.metrics import auroc
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.normalization_mvh import normalize
+from mvh.opening import open_folder
 from mvh.pipeline_mvh import MvhDetectPipeline
+from mvh.seen import write_seen
 from mvh.tests.conftest import beta_binomial_limit, make_rows, write_jsonl
 
 HUMAN_FORMATTING = [  # what clings to human texts in published files
@@ -97,7 +100,8 @@ def test_baselines_command_writes_json_and_table(tmp_path):
     out = tmp_path / "results" / "figures.json"
     results = baselines.main(["--train", str(train), "--test", str(test), "--out", str(out)])
     written = json.loads(out.read_text(encoding="utf-8"))
-    assert written["results"] == results
+    assert written["results"] == results and {"commit", "versions"} <= written.keys()
+    assert written["sha256"] == {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in (train, test)}
     assert set(results) == {f"{name} ({text})" for name in baselines.BASELINES for text in ("raw", "normalised")}
     figures = results["char_ngram (normalised)"]["tests"]["dev.jsonl"]
     assert figures["overall"]["auroc"] > 0.95
@@ -159,6 +163,20 @@ def test_score_writes_predictions_and_figures_that_agree(tmp_path, checkpoint):
     assert figures["overall"]["coverage"] == 23 / 24
     table = (out / "metrics.md").read_text(encoding="utf-8")
     assert "## ood.jsonl" in table and "| reddit | 6 | 6 |" in table
+
+
+def test_texts_that_the_detector_has_used_are_counted(tmp_path, checkpoint, caplog):
+    folder = tmp_path / "tiny"
+    shutil.copytree(checkpoint, folder)
+    rows = make_rows(10)
+    write_seen(folder, [row["text"].upper() for row in rows[:3]], "training")
+    report = score.main(
+        [str(folder), "--data", str(write_jsonl(tmp_path / "dev.jsonl", rows)), "--out", str(tmp_path / "out")]
+    )
+    assert report["files"]["dev.jsonl"]["used_before"] == {"training": 3}, "it says nothing of its calibration"
+    assert report["detector"]["weights"] == open_folder(folder)[0].fingerprint()
+    note = "The detector has used these texts before: 3 in its training. Figures on them flatter."
+    assert note in (tmp_path / "out" / "metrics.md").read_text() and note in caplog.text
 
 
 def test_score_limit_takes_the_first_rows(tmp_path, checkpoint):

@@ -136,6 +136,8 @@ def test_unlabelled_files_get_predictions_and_no_figures(classifier: Path, tmp_p
         ("a.jsonl", "[1]\n", "row 1"),
         ("a.jsonl", "{", "cannot be read"),
         ("a.csv", "id,words\n1,x\n", "row 1"),
+        ("a.csv", "id,text\n1,one, two\n", "a.csv, row 1: has 3 cells and the header 2"),
+        ("a.csv", "id,words\n1,one, two\n", "a.csv, row 1: has 3 cells and the header 2"),
     ],
 )
 def test_bad_unlabelled_files_are_named(tmp_path: Path, name: str, content: str, message: str) -> None:

@@ -66,6 +66,12 @@ def test_a_repeated_comment_is_left_out_and_counted_whatever_its_newline_and_lab
     assert read[0]["pair"] == read[2]["pair"] != read[1]["pair"]
 
 
+def test_comments_that_differ_in_nicknames_and_links_alone_are_a_pair(tmp_path):
+    rows = [("@vasya ты дурак! http://a.ru/1", "1.0"), ("@petya ты дурак http://b.ru/2", "1.0"), ("ты дурак", "1.0")]
+    pairs = [row["pair"] for row in read_toxic(write_csv(tmp_path / "a.csv", rows))]
+    assert pairs[0] == pairs[1] != pairs[2]
+
+
 BAD_ROWS = {
     **{f"label {label!r}": (("текст", label), "toxic") for label in ("2", "0.5", "-1", "yes", "", "nan", "inf")},
     "empty comment": (("", "1.0"), "comment"),

@@ -127,6 +127,13 @@ def test_bilstm_is_repeatable_and_its_vectors_stand_still_unless_unfrozen(lstm):
     assert not torch.equal(thawed.vectors.weight, lstm.vectors.weight)
 
 
+def test_bilstm_says_how_many_texts_it_cuts(caplog):
+    texts, labels = comments(60)
+    shape = bilstm.Shape(dimensions=16, units=8, hidden=8, longest=13)
+    model = bilstm.fit(texts, labels, **QUICK | {"shape": shape, "epochs": 1})
+    assert model.about["cut"] == 60 and "60 of 60 texts have more than 13 words" in caplog.text
+
+
 def test_bilstm_is_the_article_s():
     model = bilstm.BiLstm(["слово"], bilstm.Shape())
     assert (model.vectors.embedding_dim, model.lstm.num_layers, model.lstm.bidirectional) == (300, 2, True)

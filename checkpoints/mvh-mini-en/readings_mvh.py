@@ -83,7 +83,8 @@ def mean_document(readings: Sequence[Reading], scales: Sequence[Sequence[float]]
             averages them as they are.
 
     Returns:
-        The first member's document with the combined margins (m,); of one member it is its own.
+        The first member's document with the combined margins (m,), unread as far as by the member that reads least of it; of
+        one member it is its own.
     """
     grid = readings[0].spans
     rows = [margins_on(grid, reading) for reading in readings]
@@ -93,7 +94,8 @@ def mean_document(readings: Sequence[Reading], scales: Sequence[Sequence[float]]
             (row - mean) / sd * first_sd + first_mean for row, (mean, sd) in zip(rows[1:], scales[1:], strict=True)
         ]
     told = max(reading.document.document_type for reading in readings)  # "" of a member that has no feature to read it
-    return replace(readings[0].document, margins=np.mean(rows, axis=0), document_type=told)
+    unread = max(reading.document.unread for reading in readings)
+    return replace(readings[0].document, margins=np.mean(rows, axis=0), document_type=told, unread=unread)
 
 
 def human_scale(margins: np.ndarray, weights: np.ndarray) -> list[float]:
