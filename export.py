@@ -35,6 +35,7 @@ from mvh.shipped import HUB_NAME
 from mvh.storing import cast, stored_dtype
 
 ROOT = Path(__file__).resolve().parent
+DONOR = "donor.json"  # in a backbone folder: the encoder whose layers it keeps
 LOCAL_KEYS = ("_name_or_path", "name_or_path", "is_local", "local_files_only", "max_length")  # of config and tokenizer
 
 
@@ -157,8 +158,15 @@ def provenance() -> dict[str, Any]:
 
 
 def public_name(backbone: str) -> str:
-    """What a backbone may be called where others read it: a Hub name as it is, a local folder by its last part."""
-    return backbone if HUB_NAME.fullmatch(backbone) and not Path(backbone).exists() else Path(backbone).name
+    """What a backbone may be called where others read it: a Hub name as it is, a local folder by its last part.
+
+    A folder that vocabulary_transfer.py made has the name of the encoder it was made of: `runs/mpnet-2` says nothing to others.
+    """
+    folder = Path(backbone)
+    if not folder.exists():
+        return backbone if HUB_NAME.fullmatch(backbone) else folder.name
+    donor = folder / DONOR
+    return str(json.loads(donor.read_text(encoding="utf-8"))["donor"]) if donor.is_file() else folder.name
 
 
 def clean_json(path: Path, fields: dict[str, Any] | None = None) -> None:

@@ -30,6 +30,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from mvh.baselines.reference import read_rows, training_rows
+from mvh.export import DONOR, public_name
 from mvh.modeling_mvh import backbone_class
 from mvh.placing import refuse_existing, unfinished_folder
 
@@ -224,6 +225,7 @@ def transfer(
             model.config.vocab_size, model.config.pad_token_id = len(tokenizer), tokenizer.pad_token_id
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+        (folder / DONOR).write_text(json.dumps({"donor": public_name(donor)}) + "\n", encoding="utf-8")
     logger.info(
         "%s: %d word pieces, %d of them the donor's own; %d layers",
         out, len(tokenizer), own, model.config.num_hidden_layers,

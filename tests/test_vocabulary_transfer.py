@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, MPNetConfig, MPNe
 from mvh import train, vocabulary_transfer
 from mvh.dataset_builder.build import build_dataset
 from mvh.experiments.small_backbone import small_backbone
+from mvh.export import public_name
 from mvh.normalization_mvh import normalize
 from mvh.vocabulary_transfer import transfer, transferred, word_pieces
 
@@ -86,6 +87,13 @@ def test_without_texts_the_word_pieces_stay(donor, tmp_path):
     with torch.inference_mode():
         whole = AutoModel.from_pretrained(donor).eval()(**ids, output_hidden_states=True).hidden_states[2]
         assert torch.equal(AutoModel.from_pretrained(folder).eval()(**ids).last_hidden_state, whole)
+
+
+def test_what_was_made_of_an_encoder_has_its_name_in_public(donor, tmp_path):
+    once = transfer(str(donor), [], tmp_path / "short-2", None, 2, 0)
+    twice = transfer(str(once), [], tmp_path / "short-1", None, 1, 0)
+    assert [public_name(str(place)) for place in (donor, once, twice)] == [donor.name] * 3
+    assert public_name("sentence-transformers/all-mpnet-base-v2") == "sentence-transformers/all-mpnet-base-v2"
 
 
 def test_the_most_used_pieces_are_kept(donor, tmp_path):
