@@ -7,7 +7,7 @@ the blocks joined as they are, so a block carries its own line ends.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ SKIPPED_KINDS = {  # kinds of block that are not body, and how an account names 
     "code": "code",
     "running": "running heads and feet",
 }
+MUCH = 0.3  # share left out by `body_only` that is worth a sentence
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Extracted:
         kind: "txt", "md", "html", "pdf", "docx" or "odt".
         pages: (number, start, end) of each page that has text, in order; empty where the kind knows no pages.
         page_count: Pages of the file, those without text included; None where the kind knows none.
-        scanned_pages: Pages that show an image and hold no text: nobody read them.
+        scanned_pages: Pages that are an image with no text or hardly any: nobody read what it shows.
         skipped: Characters left out of `text`, by reason.
         notes: Sentences about what the reader met.
     """
@@ -98,8 +99,19 @@ def assemble(
     page_count: int | None = None,
     scanned_pages: Iterable[int] = (),
     notes: Iterable[str] = (),
+    unread: Mapping[str, int] | None = None,
 ) -> Extracted:
-    """Join blocks to a text; with `body_only` those that are no body are counted and left out."""
+    """Join blocks to a text; with `body_only` those that are no body are counted and left out, with a note if they are many.
+
+    Args:
+        blocks: A document's blocks in order.
+        kind: See `Extracted`.
+        body_only: Keep blocks of kind "body" alone.
+        page_count: See `Extracted`.
+        scanned_pages: See `Extracted`.
+        notes: Sentences of the reader.
+        unread: Characters that the reader left out before, by reason.
+    """
     kept: list[str] = []
     pages: list[tuple[int, int, int]] = []
     position = 0
@@ -118,11 +130,21 @@ def assemble(
         position = end
     scanned, said = list(scanned_pages), list(notes)
     if scanned:
-        shown = ", ".join(map(str, scanned[:10])) + (" …" if len(scanned) > 10 else "")
         images = "is an image" if len(scanned) == 1 else "are images"
         said.append(
-            f"{len(scanned)} of {page_count} pages {images} without text and could not be read (page {shown}): run text "
-            "recognition (OCR) on the file first."
+            f"{len(scanned)} of {page_count} pages {images} with no text or hardly any (page {listed(scanned)}), and what the "
+            "image shows was not read: run text recognition (OCR) on the file first."
         )
     text = "".join(kept)
-    return Extracted(text, kind, pages, page_count, scanned, dict(skipped), said)
+    if (left_out := sum(skipped.values())) > MUCH * (left_out + len(text)):
+        parts = ", ".join(f"{reason} {count / (left_out + len(text)):.0%}" for reason, count in skipped.most_common())
+        said.append(
+            f"{left_out / (left_out + len(text)):.0%} of the file was left out as no running text ({parts}); look whether this "
+            "is so, or read the whole file."
+        )
+    return Extracted(text, kind, pages, page_count, scanned, {**(unread or {}), **skipped}, said)
+
+
+def listed(pages: Sequence[int], most: int = 10) -> str:
+    """Numbers of pages for a sentence, at most so many."""
+    return ", ".join(map(str, pages[:most])) + (" …" if len(pages) > most else "")

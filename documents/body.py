@@ -14,32 +14,17 @@ from typing import Any
 
 from mvh.documents.blocks import BODY, Block
 from mvh.documents.plain import text_blocks
+from mvh.documents.reference_list import LONGEST_TITLE, is_references_title, list_end
 
-REFERENCES = frozenset(
-    "references|bibliography|works cited|literature|literature cited|reference list|literatur|literaturverzeichnis|quellen|"
-    "bibliographie|références|références bibliographiques|bibliografía|referencias|bibliografia|riferimenti|"
-    "riferimenti bibliografici|referências|literatuur|referenser|litteratur|daftar pustaka|referensi|"
-    "список литературы|литература|библиография|список использованных источников|список використаних джерел|література|"
-    "използвана литература|参考文献|參考文獻|المراجع|المصادر|حوالہ جات|מקורות|ביבליוגרפיה".split("|")
-)
-AFTER_REFERENCES = re.compile(
-    r"(appendix|appendices|annex|supplement\w*|anhang|anexo|annexe|appendice|приложени[ея]|додат\w+|附录|附錄)\b",
-    re.IGNORECASE,
-)
-NUMBERING = re.compile(r"^\W*(?:(?:[\dIVXivx]+|[A-Z])[.)]?\s+)?|[\s:.*_#]+$")
-CITED = re.compile(r"\b(?:1[89]|20)\d\d[a-z]?\b|^\s*\[\d+\]|\bdoi\b|https?://", re.IGNORECASE)
-CODE_END = re.compile(r"(?:[{}]|(?:=|\w\().*;|\w\(.*\)\s*:|=>|\\)\s*$")
+CODE_END = re.compile(r"(?:[{}]|(?:=|\w\().*;|\w\(.*\)\s*:|=>|\\)$")  # of a stripped line
 CODE_START = re.compile(
-    r"^\s*(?:(?:from\s+[\w.]+\s+)?import\s+[\w.*{]|def\s+\w+\s*\(|class\s+\w+\s*[(:{]|#include\b|return\b.*[;)]\s*$|"
-    r"(?:for|while|if)\s*\(.*\)\s*\{?\s*$|(?:const|let|var)\s+\w+\s*=|\w+(?:\.\w+)*\s*[-+*/]?=\s*\S|>>>\s|\$\s+\w|</?\w+[^>]*>\s*$)"
+    r"(?:(?:from\s+[\w.]+\s+)?import\s+[\w.*{]|def\s+\w+\s*\(|class\s+\w+\s*[(:{]|#include\b|return\b.*[;)]$|"
+    r"(?:for|while|if)\s*\(.*\)\s*\{?$|(?:const|let|var)\s+\w+\s*=|\w+(?:\.\w+)*\s*[-+*/]?=\s*\S|>>>(?:\s|$)|\$\s+\w|</?\w+[^>]*>$)"
 )
 NUMBERED_TITLE = re.compile(r"(?:\d{1,2}(?:\.\d{1,2})*\.?|[IVX]+\.)\s+[^\W\d_]")
+SENTENCE_ENDS = '.!?:…。！？؟।"”»’)]'
 LEAST_CODE_LINES = 3
-
-
-def is_references_title(text: str) -> bool:
-    """Whether a line or heading names a list of references, numbering aside."""
-    return NUMBERING.sub("", text.strip()).casefold() in REFERENCES
+LONGEST_CODE_END = 120  # characters of a line whose end is asked
 
 
 def mark_body(blocks: Sequence[Block], by_looks: bool) -> list[Block]:
@@ -103,36 +88,23 @@ def body_of(text: str) -> Body:
 
 
 def _references(blocks: Sequence[Block], by_looks: bool) -> list[Block]:
-    result: list[Block] = []
-    inside, level = False, None
-    for index, block in enumerate(blocks):
-        heading = block.kind == "heading"
-        if is_references_title(block.text) and (heading or (by_looks and _cites(blocks[index + 1 :]))):
-            inside, level = True, block.level
-        elif inside and (_ends(block, level) if heading else by_looks and _names_appendix(block.text)):
-            inside = False
-        result.append(replace(block, kind="references") if inside and block.kind in (BODY, "heading") else block)
+    result = list(blocks)
+    index = 0
+    while index < len(blocks):
+        title = blocks[index]
+        end = index
+        if (by_looks or title.kind == "heading") and is_references_title(title.text):
+            end = list_end(blocks, index, lambda other: by_looks and _title_line(blocks, other))
+        for inside in range(index, end):
+            if blocks[inside].kind in (BODY, "heading"):
+                result[inside] = replace(blocks[inside], kind="references")
+        index = max(index + 1, end)
     return result
-
-
-def _ends(heading: Block, level: int | None) -> bool:
-    """Whether a heading ends the references that a heading of `level` began: the same level or above, or none known."""
-    return heading.level is None or level is None or heading.level <= level
-
-
-def _names_appendix(line: str) -> bool:
-    return len(line.strip()) <= 80 and AFTER_REFERENCES.match(NUMBERING.sub("", line.strip())) is not None
-
-
-def _cites(following: Sequence[Block], looked_at: int = 16) -> bool:
-    """Whether the next lines look like entries: an entry of three lines has a year, a number or an address."""
-    lines = [block.text for block in following[: 3 * looked_at] if block.text.strip()][:looked_at]
-    return sum(CITED.search(line) is not None for line in lines) * 4 >= max(len(lines), 1)
 
 
 def _code(blocks: Sequence[Block]) -> list[Block]:
     """Mark runs of at least three lines that look like code; a blank or closing line inside a run belongs to it."""
-    looks = [block.kind == BODY and _code_line(block.text) for block in blocks]
+    looks = [block.kind == BODY and _code_line(block.text.strip()) for block in blocks]
     result = list(blocks)
     begin = 0
     while begin < len(blocks):
@@ -155,18 +127,29 @@ def _code(blocks: Sequence[Block]) -> list[Block]:
 
 
 def _code_line(line: str) -> bool:
-    return CODE_START.match(line) is not None or (CODE_END.search(line) is not None and len(line) < 120)
+    """Whether a stripped line looks like code; the patterns for ends are not linear, so a long line is not asked."""
+    return CODE_START.match(line) is not None or (len(line) < LONGEST_CODE_END and CODE_END.search(line) is not None)
 
 
 def _title_line(blocks: Sequence[Block], index: int) -> bool:
-    """A short line as papers set their titles, `3.1 Results` or `METHODS`, and no item of a list of such."""
-    line = blocks[index].text.strip()
-    if not 2 < len(line) <= 80 or line[-1] in ".,;:!?-–。！？" or len(line.split()) > 10:
+    """A short line as papers set their titles, `3.1 Results` or `METHODS`: apart from sentences, and in no list of such.
+
+    A title stands after a blank line, a sentence's end or what is no body, and the next line begins no word in the middle of
+    a sentence. So a wrapped line that happens to begin with a number stays body.
+    """
+    line = blocks[index].text.strip() if len(blocks[index].text) <= 2 * LONGEST_TITLE else ""
+    if not 2 < len(line) <= LONGEST_TITLE or line[-1] in ".,;:!?-–。！？" or len(line.split()) > 10:
         return False
-    around = [
-        block.text.strip() for block in (*blocks[max(0, index - 3) : index][::-1], *blocks[index + 1 : index + 4])
-    ]
-    neighbours = [text for text in around if text]
-    if NUMBERED_TITLE.match(line):
+    numbered = NUMBERED_TITLE.match(line)
+    if not (line.isupper() and len(line) > 4 if numbered is None else not line[numbered.end() - 1].islower()):
+        return False
+    before, after = blocks[max(0, index - 3) : index][::-1], blocks[index + 1 : index + 4]
+    if before and before[0].kind == BODY and (last := before[0].text.strip()) and last[-1] not in SENTENCE_ENDS:
+        return False
+    following, *_ = [text for block in after if (text := block.text.strip())] or [""]
+    if following[:1].islower():
+        return False
+    neighbours = [text for block in (*before, *after) if (text := block.text.strip())]
+    if numbered:
         return not any(NUMBERED_TITLE.match(text) for text in neighbours)
-    return line.isupper() and len(line) > 4 and not any(text.isupper() for text in neighbours)
+    return not any(text.isupper() for text in neighbours)

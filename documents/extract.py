@@ -11,7 +11,7 @@ from mvh.documents.limits import LIMITS, Limits, refuse_long
 from mvh.documents.opendocument import odt_blocks
 from mvh.documents.pdf import pdf_blocks
 from mvh.documents.plain import decode, markdown_blocks, text_blocks
-from mvh.documents.web import html_blocks
+from mvh.documents.web import MENUS, html_blocks
 from mvh.documents.word import word_blocks
 
 IN_PROCESS = ("txt", "md")  # nothing is unpacked or parsed: safe without a process of its own
@@ -35,13 +35,13 @@ def extract(path: Path, body_only: bool = False, limits: Limits = LIMITS) -> Ext
         raise ValueError(f"has {size:,} bytes; at most {limits.file_bytes:,} are read.")
     kind = kind_of(path)
     notes = [said] if (said := named_otherwise(path, kind)) else []
-    page_count, scanned = None, list[int]()
+    page_count, scanned, left_out = None, list[int](), 0
     if kind in ("txt", "md"):
         text, said_too = decode(path.read_bytes())
         refuse_long(len(text), limits)
         blocks, notes = (markdown_blocks if kind == "md" else text_blocks)(text), notes + said_too
     elif kind == "html":
-        blocks, said_too = html_blocks(path.read_bytes())
+        blocks, left_out, said_too = html_blocks(path.read_bytes())
         notes += said_too
     elif kind == "pdf":
         blocks, page_count, scanned, said_too = pdf_blocks(path, limits)
@@ -51,7 +51,8 @@ def extract(path: Path, body_only: bool = False, limits: Limits = LIMITS) -> Ext
     refuse_long(sum(len(block.text) for block in blocks), limits)
     if body_only:
         blocks = mark_body(blocks, by_looks=kind in ("txt", "pdf"))
-    extracted = assemble(blocks, kind, body_only, page_count, scanned, notes)
+    unread = {MENUS: left_out} if left_out else {}
+    extracted = assemble(blocks, kind, body_only, page_count, scanned, notes, unread)
     if kind not in IN_PROCESS and not extracted.text.strip():
         raise ValueError(_nothing(extracted))
     return extracted
@@ -65,4 +66,8 @@ def _nothing(extracted: Extracted) -> str:
         )
     if extracted.skipped:
         return f"holds nothing but {', '.join(extracted.skipped)}: no text is left of its body."
+    if extracted.kind == "pdf":
+        return (
+            "holds no text: its pages are blank or drawn, as letters in outlines are; run text recognition (OCR) first."
+        )
     return "holds no text."

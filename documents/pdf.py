@@ -1,5 +1,8 @@
 """A PDF -> lines in reading order with their pages: hyphens at line ends joined, running heads and feet marked.
 
+What was filled into the fields of a form stands at the end of its page. Pages that hold no text, or an image and hardly any,
+are named: what they show was not read.
+
 pypdfium2 reads text without drawing a page, so images are never unpacked, and scripts in the file are never run.
 """
 
@@ -12,18 +15,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mvh.documents.blocks import Block
+from mvh.documents.blocks import Block, listed
 from mvh.documents.columns import Box, reading_order, same_line
 from mvh.documents.limits import LIMITS, Limits, refuse_long
+from mvh.documents.pdf_forms import Form
+from mvh.documents.pdf_images import image_share
 
 PASSWORD_NEEDED = 4  # PDFium's FPDF_ERR_PASSWORD
 EDGE_LINES = 2  # lines at either end of a page that may be a running head or foot
 SOFT_HYPHEN = "\x02"  # what PDFium gives for a hyphen at the end of a line; also U+FFFE, and then the lines are one
-LINE_END_HYPHEN = re.compile(r"([^\W\d_]+)(?:\x02[ \t]*\n?|[-\u2010\u00ad][ \t]*\n)[ \t]*([^\W\d_]+)")
+HARDLY_ANY = 100  # characters: a page number, a stamp, a title
+LOOKED_INTO = 1_000  # characters: a page with more, running heads among them, is no scan
+SCANNED = 0.5  # share of a page that its images cover if it is one
+LINE_END_HYPHEN = re.compile(r"(?<![^\W\d_])([^\W\d_]+)(?:\x02[ \t]*\n?|[-\u2010\u00ad][ \t]*\n)[ \t]*([^\W\d_]+)")
 
 
 def pdf_blocks(path: Path, limits: Limits = LIMITS) -> tuple[list[Block], int, list[int], list[str]]:
-    """Lines of a PDF, the number of its pages, the pages that are images without text, and notes.
+    """Lines of a PDF, the number of its pages, the pages that are images with hardly any text, and notes.
 
     Raises:
         ValueError: If the file is encrypted, damaged, or has more pages or text than the limits allow.
@@ -37,28 +45,63 @@ def pdf_blocks(path: Path, limits: Limits = LIMITS) -> tuple[list[Block], int, l
             raise ValueError("is encrypted and opens with a password only; save a copy without one.") from error
         raise ValueError("is damaged or truncated: no PDF reader can open it.") from error
     try:
+        form = Form(document)
         if len(document) > limits.pages:
             raise ValueError(f"has {len(document):,} pages; at most {limits.pages:,} are read.")
         texts: list[str] = []
-        scanned, broken, reordered, length = [], [], [], 0
+        broken, reordered, length, fields = [], [], 0, 0
+        images: dict[int, float] = {}  # of pages with little text: the share that images cover
         for number in range(1, len(document) + 1):
+            text, moved, values = "", False, list[str]()
             try:
                 page = document[number - 1]
                 text, moved = _page_text(page)
-                image = not text.strip() and _has_image(page)
+                values = [_clean(value) for value in form.filled_in(page)]
+                if len(text.strip()) < LOOKED_INTO:
+                    images[number] = image_share(page)
                 page.close()
             except pypdfium2.PdfiumError:
-                text, moved, image = "", False, False
                 broken.append(number)
-            length += len(text)
+            fields += len(values)
+            texts.append("\n".join([text, *values]) if values else text)
+            length += len(texts[-1])
             refuse_long(length, limits)
-            texts.append(text)
-            scanned += [number] if image else []
             reordered += [number] if moved else []
+        blocks = mark_running(lines_of(texts))
+        scanned, without = _unread(texts, blocks, images)
         notes = _notes(path, texts, broken, reordered)
-        return mark_running(lines_of(texts)), len(document), scanned, notes
+        if fields:
+            notes.append(f"It is a form: what {_fields(fields)} holds was read and stands at the end of its page.")
+        if form.unreadable:
+            notes.append("It is a form of a kind whose fields cannot be read.")
+        if without := [number for number in without if number not in broken]:
+            pages = "page holds" if len(without) == 1 else "pages hold"
+            notes.append(
+                f"{len(without)} of {len(document)} {pages} no text (page {listed(without)}): blank, or drawn as letters in "
+                "outlines are, and then not read."
+            )
+        return blocks, len(document), scanned, notes
     finally:
         document.close()
+
+
+def _fields(count: int) -> str:
+    return "1 field" if count == 1 else f"each of {count} fields"
+
+
+def _unread(texts: Sequence[str], blocks: Sequence[Block], images: dict[int, float]) -> tuple[list[int], list[int]]:
+    """Pages that are images with hardly any text beside running heads and feet, and other pages without text."""
+    written: Counter[int | None] = Counter()
+    for block in blocks:
+        written[block.page] += 0 if block.kind == "running" else len(block.text.strip())
+    scanned, without = [], []
+    for number, text in enumerate(texts, start=1):
+        empty, image = not text.strip(), images.get(number, 0.0)
+        if image >= SCANNED and written[number] < HARDLY_ANY or empty and image > 0.0:
+            scanned.append(number)
+        elif empty:
+            without.append(number)
+    return scanned, without
 
 
 def lines_of(pages: Sequence[str]) -> list[Block]:
@@ -128,12 +171,6 @@ def _clean(text: str) -> str:
     return re.sub("[\ud800-\udfff\uffff]", "\ufffd", text)
 
 
-def _has_image(page: Any) -> bool:
-    from pypdfium2.raw import FPDF_PAGEOBJ_IMAGE
-
-    return next(iter(page.get_objects(filter=[FPDF_PAGEOBJ_IMAGE], max_depth=3)), None) is not None
-
-
 def _notes(path: Path, texts: Sequence[str], broken: list[int], reordered: list[int]) -> list[str]:
     notes = []
     with path.open("rb") as file:
@@ -142,7 +179,7 @@ def _notes(path: Path, texts: Sequence[str], broken: list[int], reordered: list[
             notes.append("The end of the file is missing, so it may be truncated; what is left was read.")
     if broken:
         pages = "1 page is damaged and was" if len(broken) == 1 else f"{len(broken)} pages are damaged and were"
-        notes.append(f"{pages} not read (the first is page {broken[0]}).")
+        notes.append(f"{pages} not read whole (the first is page {broken[0]}).")
     if reordered:
         pages = "1 page is" if len(reordered) == 1 else f"{len(reordered)} pages are"
         notes.append(f"{pages} written across two columns; the lines were put into reading order.")

@@ -1,7 +1,8 @@
 """A CSV, JSON Lines or Parquet file whose rows hold texts -> the same file with columns added, row by row.
 
 The result grows as NAME.part and takes its name when it is complete, so an interrupted run leaves the rows it finished and
-never a file that looks whole. All other columns come through unchanged.
+never a file that looks whole. All other columns come through unchanged, and of rows that cannot be judged nothing is lost:
+cells beyond the header stand at the row's end, after the added ones, and a line that is no JSON object in a column of its own.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 COLUMNS = ("label", "p_value", "margin", "passages", "doubts", "error")
+RAW = "line"  # where a line that is no JSON object comes out, in JSON Lines
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,12 @@ def part_of(out: Path) -> Path:
 
 def names_beside(existing: Sequence[str]) -> dict[str, str]:
     """Added column -> its name in a table that may have columns of that name already: the first that is free."""
-    return {name: next(free for free in _names(name) if free not in existing) for name in COLUMNS}
+    return {name: free_name(name, existing) for name in COLUMNS}
+
+
+def free_name(name: str, existing: Collection[str]) -> str:
+    """The first of `name`, mvh_`name`, mvh_`name`_2 ... that no column has."""
+    return next(free for free in _names(name) if free not in existing)
 
 
 def _names(name: str) -> Iterator[str]:
@@ -149,10 +156,13 @@ class CsvTable:
         self.writer.writerow([*self.header, *names_beside(self.header).values()])
 
     def write(self, row: Row, added: dict[str, Any]) -> None:
-        """See `Table`; passages as JSON, nothing as an empty cell."""
+        """See `Table`; passages as JSON, nothing as an empty cell, surplus cells of a bad row at its end."""
         values = {**added, "passages": json.dumps(added["passages"])}
-        cells = (row.content + [""] * len(self.header))[: len(self.header)]
-        self.writer.writerow([*cells, *("" if values[name] is None else values[name] for name in COLUMNS)])
+        width = len(self.header)
+        cells, surplus = row.content[:width], row.content[width:]
+        missing = [""] * (width - len(cells))
+        judged = ["" if values[name] is None else values[name] for name in COLUMNS]
+        self.writer.writerow([*cells, *missing, *judged, *surplus])
 
     def close(self) -> None:
         """See `Table`."""
@@ -167,37 +177,41 @@ class JsonlTable:
         self.path, self.column = path, column
         self.file: TextIO | None = None
         keys: dict[str, None] = {}
-        for _, value, _ in self._lines():
-            keys |= dict.fromkeys(value if isinstance(value, dict) else ())
+        for _, value, problem, _ in self._lines():
+            keys |= dict.fromkeys(() if problem else value)
         if column not in keys:
             raise ValueError(f"has no column {column!r} and has {list(keys)[:20]}; name it by --text-column.")
         self.names = names_beside(list(keys))
+        self.raw = free_name(RAW, keys)
 
-    def _lines(self) -> Iterator[tuple[int, Any, str | None]]:
+    def _lines(self) -> Iterator[tuple[int, Any, str | None, bytes]]:
+        """Number, value, what is wrong with it, and the line itself."""
         with self.path.open("rb") as file:
             for number, line in enumerate((line for line in file if line.strip()), start=1):
                 try:
                     value = json.loads(line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line)
                 except (ValueError, RecursionError) as error:
-                    yield number, {}, f"row {number} is no JSON ({error})."
+                    yield number, None, f"row {number} is no JSON ({error}).", line
                     continue
                 problem = (
                     None if isinstance(value, dict) else f"row {number} is no JSON object but {type(value).__name__}."
                 )
-                yield number, value, problem
+                yield number, value, problem, line
 
     def rows(self) -> Iterator[Row]:
         """See `Table`."""
-        for number, value, problem in self._lines():
-            text, none = (None, problem) if problem else _text(value.get(self.column), number)
-            yield Row(number, value if isinstance(value, dict) else {}, text, problem or none)
+        for number, value, problem, line in self._lines():
+            if problem:
+                yield Row(number, {self.raw: line.rstrip(b"\r\n").decode(errors="backslashreplace")}, None, problem)
+            else:
+                yield Row(number, value, *_text(value.get(self.column), number))
 
     def start(self, out: Path) -> None:
         """See `Table`."""
         self.file = out.open("w", encoding="utf-8")
 
     def write(self, row: Row, added: dict[str, Any]) -> None:
-        """See `Table`; a line that was no JSON object comes out with the added columns alone."""
+        """See `Table`; a line that was no JSON object comes out as text in a column `line`, with the added columns."""
         assert self.file is not None  # started
         values = row.content | {self.names[name]: added[name] for name in COLUMNS}
         self.file.write(_json_line(values))

@@ -1,6 +1,7 @@
 """A Word document (docx) -> paragraphs in order, with tables, text boxes, insertions and footnotes, without deletions.
 
-Page numbers are those Word noted when it last laid out the file; a file that no Word has opened knows none.
+Page numbers are those Word noted when it last laid out the file; a file that no Word has opened knows none, even if its
+author set page breaks: nobody knows how many pages lie between them.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def word_blocks(path: Path, limits: Limits = LIMITS) -> tuple[list[Block], int |
 
 
 class _Pages:
-    """Counts pages while a document is walked."""
+    """Counts pages while a document is walked; `seen` says whether Word noted any, and with that whether the count holds."""
 
     def __init__(self) -> None:
         self.number, self.seen, self.fresh = 1, False, False
@@ -55,7 +56,7 @@ class _Pages:
         """A page begins; the break its author set and the one Word noted for it are the same."""
         if not (noted_by_word and self.fresh):
             self.number += 1
-        self.seen, self.fresh = True, not noted_by_word
+        self.seen, self.fresh = self.seen or noted_by_word, not noted_by_word
 
 
 def _root(content: bytes, name: str) -> Any:

@@ -17,7 +17,7 @@ from reportlab.lib.pdfencrypt import StandardEncryption
 from reportlab.lib.utils import ImageReader
 from reportlab.pdfgen import canvas
 
-from mvh.documents import web
+from mvh.documents import web, word
 from mvh.documents.blocks import Block, Extracted, assemble
 from mvh.documents.body import body_of, is_references_title, mark_body
 from mvh.documents.columns import reading_order
@@ -250,7 +250,8 @@ def test_docx_in_order_with_tables_pages_and_headings(tmp_path):
     document.add_heading("Methods", 1)
     first = document.add_paragraph("Before the break. ")
     first.add_run().add_break(WD_BREAK.PAGE)
-    first.add_run("After the break.")
+    after = first.add_run("After the break.")
+    after._r.insert(0, after._r.makeelement(f"{word.W}lastRenderedPageBreak"))  # as Word notes it
     table = document.add_table(1, 2)
     table.cell(0, 0).text, table.cell(0, 1).text = "cell one", "cell two"
     document.add_paragraph("Last.")
