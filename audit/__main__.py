@@ -6,11 +6,12 @@ Texts come as `dataset_builder.texts` reads them: a folder of documents (txt, md
 .csv, .tsv, .parquet). What is audited is the detector as it is used: with the options of its call.
 They must have served neither training nor calibration (`seen.py` knows), and at least 200 distinct human ones are needed.
 "uncertain" stays in every denominator as not flagged; AUROC runs over all texts by margin. Writes audit.json, audit.md and,
-where matplotlib is installed, audit.png.
+where matplotlib is installed, audit.png: with how the texts were read, and a SHA-256 of those that were judged.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shlex
@@ -89,6 +90,12 @@ def gather(
         refuse_seen(folder, [row["text"] for row in others], "The machine texts")  # what is unknown was said above
         labelled += [row | {"label": MACHINE} for row in others]
     return labelled, [warning for warning in warnings if warning]
+
+
+def texts_sha256(rows: Sequence[dict[str, Any]], label: int) -> str | None:
+    """What tells the texts of a label from others: SHA-256 of the sorted SHA-256 of each in UTF-8; None without texts."""
+    digests = sorted(hashlib.sha256(row["text"].encode("utf-8")).digest() for row in rows if row["label"] == label)
+    return hashlib.sha256(b"".join(digests)).hexdigest() if digests else None
 
 
 def score_rows(
@@ -172,9 +179,11 @@ def audit(
         )
     report["warnings"] += warnings
     files = {"human": human.name, "machine": machine.name if machine else None}
+    digests = {name: texts_sha256(rows, label) for name, label in (("human", HUMAN), ("machine", MACHINE))}
+    read = {"body_only": body_only, "text_column": text_column, "sha256": digests}
     about: dict[str, Any] = {"name": config.name, "calibration": detect.calibration_id, "revision": detect.revision}
     about["dtypes"] = sorted({row["dtype"] for row in scored if row["dtype"]})
-    return {"model": about, "options": options, "files": files, **report, **provenance()}
+    return {"model": about, "options": options, "files": files, "read": read, **report, **provenance()}
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:

@@ -18,6 +18,8 @@ def markdown(report: dict[str, Any], drawn: bool) -> str:
     lines += ["", f"`{report['command']}`", ""]
     if dtypes := report["model"].get("dtypes"):
         lines += [f"Computed in {' and '.join(dtypes)}.", ""]
+    if read := report.get("read"):
+        lines += [_read_sentence(read), ""]
     lines += ["## By group", ""]
     lines += ["| group | human | flagged | FPR | 95 % interval | machine | power | 95 % interval | decided |"]
     lines += ["|---" * 9 + "|", _row("all texts", report)]
@@ -77,20 +79,29 @@ def verdict(report: dict[str, Any]) -> str:
             f"{power['flagged']} of {report['machine']} machine texts were found: a power of {_rate(power)}; AUROC over all "
             f"texts {report['auroc']:.3f}."
         )
-    if report["innocent_share"] is not None:
+    if report.get("innocent_share_95") is not None:
+        low, high = report["innocent_share_95"]
+        found = "at this power" if report["machine"] else "if all of these are found, and more if not"
         said.append(
-            f"Where {report['prevalence']:.1%} of texts are machine-written, {'about' if report['machine'] else 'at least'} "
-            f"{report['innocent_share']:.1%} of the flagged ones are innocent at these rates."
+            f"Where {report['prevalence']:.1%} of texts are machine-written, between {low:.1%} and {high:.1%} of the flagged "
+            f"ones are innocent {found} (from the 95 % interval of the false-alarm rate)."
         )
     said.append(f"{report['coverage']:.1%} of all texts got a verdict; the others count as not flagged.")
     return " ".join(said)
 
 
+def _read_sentence(read: dict[str, Any]) -> str:
+    """How the texts were read, and which they were."""
+    how = "without headings, running heads, references and code" if read["body_only"] else "whole"
+    known = ", ".join(f"{kind} `{digest}`" for kind, digest in read["sha256"].items() if digest)
+    return f"Texts were read {how}; of tables the column `{read['text_column']}`. Their SHA-256: {known}."
+
+
 def _batch_sentences(batch: dict[str, Any], alpha: float) -> list[str]:
     return [
-        f"One by one at alpha {alpha}, about {batch['expected_false_alarms']:.1f} of the {batch['human_held']} human texts "
-        f"whose p-value holds are expected to be flagged; {batch['human_flagged_alone']} were, among "
-        f"{batch['flagged_alone']} flagged texts in all.",
+        f"By their p-values, one by one at alpha {alpha}, about {batch['expected_false_alarms']:.1f} of the "
+        f"{batch['human_held']} human texts whose p-value holds are expected to be flagged; {batch['human_flagged_alone']} "
+        f"were, among {batch['flagged_alone']} flagged texts in all.",
         "",
         f"Judged together (Benjamini-Hochberg across the {batch['texts']} documents) {batch['flagged_together']} stay flagged, "
         f"{batch['human_flagged_together']} of them human.",

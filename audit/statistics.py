@@ -205,7 +205,8 @@ def audit_report(
             (whether its p-value is promised to hold) and "error" (None, or a sentence; such a text takes the lowest margin
             and is uncertain).
         alpha: Level of the verdicts.
-        prevalence: Share of machine texts the reader believes in; gives the share of flagged texts that are innocent.
+        prevalence: Share of machine texts the reader believes in; gives the share of flagged texts that are innocent, and
+            its range over the 95 % interval of the false-alarm rate.
         confidence: That of the p-values, None for marginal ones.
 
     Returns:
@@ -266,11 +267,12 @@ def audit_report(
         )
     if errors:
         warnings.append(f"{len(errors)} texts could not be scored, the first because: {errors[0]['error']}")
-    report["prevalence"] = report["innocent_share"] = report["roc"] = None
-    if prevalence is not None:  # without machine texts the power is taken for 1, and the share is a lower bound
-        power = report["power"]["rate"] if report["machine"] else 1.0
+    report |= dict.fromkeys(("prevalence", "innocent_share", "innocent_share_95", "roc"))
+    if prevalence is not None:  # without machine texts the power is taken for 1, and the shares are lower bounds
+        power, alarms = report["power"]["rate"] if report["machine"] else 1.0, report["false_alarms"]
         report["prevalence"] = prevalence
-        report["innocent_share"] = innocent_share(report["false_alarms"]["rate"], power, prevalence)
+        report["innocent_share"] = innocent_share(alarms["rate"], power, prevalence)
+        report["innocent_share_95"] = innocent_range(alarms["interval_95"], power, prevalence)
     if area is not None:
         fpr, tpr, _ = roc_curve(labels, margins)
         report["roc"] = {"fpr": fpr.tolist(), "tpr": tpr.tolist()}
@@ -326,3 +328,17 @@ def innocent_share(false_alarms: float, power: float, prevalence: float) -> floa
         raise ValueError(f"prevalence must lie in [0, 1], got {prevalence!r}.")
     innocent, guilty = (1 - prevalence) * false_alarms, prevalence * power
     return innocent / (innocent + guilty) if innocent + guilty > 0 else None
+
+
+def innocent_range(false_alarms: Sequence[float], power: float, prevalence: float) -> list[float] | None:
+    """`innocent_share` at both ends of an interval of the false-alarm rate; None where nothing is flagged at either.
+
+    Args:
+        false_alarms: Lower and upper end, in [0, 1].
+        power: See `innocent_share`.
+        prevalence: See `innocent_share`.
+    """
+    low, high = (innocent_share(rate, power, prevalence) for rate in false_alarms)
+    if high is None:
+        return None
+    return [high if low is None else low, high]  # without power or machine texts every flagged text is innocent

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from mvh.cli.faults import FAILED, INTERRUPTED, OK, failed, sentence
-from mvh.cli.run import Request, Run
+from mvh.cli.run import Request, Run, partial_of
 from mvh.cli.words import plain
 from mvh.corrections_mvh import CORRECTIONS
 from mvh.documents.files import ADDRESS, Found, find_files
@@ -97,7 +97,7 @@ BodyOnly = Annotated[
     flag("--body-only", JUDGED, "Leave out headings, running heads, references, code; in rows too."),
 ]
 Json = Annotated[bool, flag("--json", SHOWN, "One JSON object a line on standard output.")]
-WithText = Annotated[bool, flag("--with-text", SHOWN, "The text that was read in each JSON object.")]
+WithText = Annotated[bool, flag("--with-text", SHOWN, "The text in each JSON object; of a row its body as well.")]
 Html = Annotated[Path | None, option(SHOWN, "Write a report to look at and print.", metavar="REPORT")]
 TextColumn = Annotated[str, option(SHOWN, "Where a table has its texts.", metavar="NAME")]
 Out = Annotated[Path | None, option(SHOWN, "The table with columns (default: NAME.mvh.csv beside it).", metavar="FILE")]
@@ -166,13 +166,18 @@ def check(asked: Request) -> None:
     ):
         if wrong:
             raise typer.BadParameter(why, param_hint=option)
-    for option, path in (("--html", asked.html), ("--out", asked.out)):
+    partial = partial_of(asked.html) if asked.html else None
+    for option, path in (("--html", asked.html), ("--html", partial), ("--out", asked.out)):
         if path is None:
             continue
         try:
             folder = target(path).parent
+            is_read = path.exists() and any(Path(name).exists() and path.samefile(name) for name in asked.files)
         except OSError as error:
             raise typer.BadParameter(sentence(error), param_hint=option) from error
+        if is_read:
+            why = f"{path} is read, so it is not written over: name another file."
+            raise typer.BadParameter(why, param_hint=option)
         if not folder.is_dir() or not os.access(folder, os.W_OK):
             why = f"{path} cannot be written: its folder must exist and be writable."
             raise typer.BadParameter(why, param_hint=option)
@@ -207,7 +212,7 @@ def detect(asked: Request) -> int:
         return INTERRUPTED
     except (ValueError, OSError, ImportError) as error:
         return failed(error)
-    status = None
+    status, ended = None, ""
     try:
         with tempfile.TemporaryDirectory(prefix="mvh-") as scratch:
             found = list(find_files(asked.files, Path(scratch), lambda said: print(plain(said), file=sys.stderr)))
@@ -215,14 +220,14 @@ def detect(asked: Request) -> int:
             for table in (file for file in found if file.is_table):
                 run.table(table)
     except KeyboardInterrupt:
-        status = INTERRUPTED
+        status, ended = INTERRUPTED, "the run was interrupted"
         finished = f"{counted(run.finished, 'document')} {'was' if run.finished == 1 else 'were'}"
         print(f"\nInterrupted; {finished} finished.", file=sys.stderr)
     except (ValueError, OSError) as error:
-        status = failed(error)
+        status, ended = failed(error), "the run failed"
     try:
         run.close()
-        run.report()
+        run.report(ended)
     except (ValueError, OSError) as error:
         status = status or failed(error)
     if run.failures and run.finished + run.failures > 1:

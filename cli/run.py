@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,28 +15,43 @@ from typing import Any, NamedTuple
 from rich.console import Console
 
 from mvh.cli.terminal import progress, progress_console, show
-from mvh.cli.words import held_sentence, plain, read_rows
-from mvh.documents.blocks import Extracted
-from mvh.documents.body import Body, body_of
+from mvh.cli.words import held_sentence, left_out, plain, read_rows
+from mvh.documents.blocks import Extracted, assemble
+from mvh.documents.body import Body, body_of, mark_body
 from mvh.documents.files import Found
+from mvh.documents.plain import text_blocks
 from mvh.documents.reader import Reader, check_file
 from mvh.documents.tables import Row, added_columns, open_table, part_of
 from mvh.documents.target import target
-from mvh.report.words import NO_PROOF, Terms, batch_sentences, counted, shared_terms, terms
+from mvh.report.words import (
+    NO_PROOF,
+    Terms,
+    batch_sentences,
+    counted,
+    flagged_by_vote,
+    is_flagged,
+    shared_terms,
+    terms,
+)
 from mvh.results_mvh import judged
 from mvh.sole_use import sole_file
 
 HEAVY = ("segments", "passages", "warnings")  # of a result: not kept when it is printed
+ROW = "row"  # what a text of a table is read as, where others are read as "pdf" or "txt"
 
 
 class Document(NamedTuple):
     """A text on its way through the detector: where it came from, and what was read."""
 
     name: str
-    text: str | None
-    extracted: Extracted | None = None  # of a file
+    extracted: Extracted | None  # None where there is no text
     row: Row | None = None  # of a table
     body: Body | None = None  # of a row, where only that is judged
+
+    @property
+    def text(self) -> str | None:
+        """What the detector is given."""
+        return self.extracted.text if self.extracted else None
 
 
 @dataclass(frozen=True)
@@ -62,12 +77,13 @@ class Run:
 
     def __init__(self, detect: Any, asked: Request) -> None:
         self.detect = detect
-        self.asked, self.failures, self.finished, self.written = asked, 0, 0, 0
+        self.asked, self.failures, self.finished, self.flagged, self.written = asked, 0, 0, 0, 0
         self.slim: list[dict[str, Any]] = []  # what judging documents together needs of each that was judged
         self.names: list[str] = []  # theirs
         self.terms: set[Terms] = set()  # what the results' classes are called
         self.kept: list[tuple[str, Extracted, dict[str, Any]]] = []  # whole results, where a report is asked for
         self.unread: list[tuple[str, str]] = []  # files that could not be read, and why
+        self.wanted: list[str] = []  # files to be judged
         self.console = Console(width=None if os.isatty(1) else 120, highlight=False)
         self.watched = progress_console(self.console, asked.json)
 
@@ -80,10 +96,9 @@ class Run:
         print(f"{plain(name)} cannot be read: {plain(why)}", file=sys.stderr)
         if self.asked.json:
             (nothing,) = self.detect([None])  # a result without a verdict, every key there
-            read: dict[str, Any] = {"row": None} if table else {"read": None}
-            text = {"text": None} if self.asked.with_text else {}
+            as_json = row_json if table else file_json
             error = {"type": "ReadError", "message": why}
-            print(json.dumps({"file": name, **nothing, **read, **text, "error": error}), flush=True)
+            print(json.dumps(as_json(Document(name, None), nothing | {"error": error}, self.asked)), flush=True)
 
     def read(self, files: Sequence[Found], reader: Reader) -> Iterator[Document]:
         """Documents of the files that can be read."""
@@ -92,19 +107,20 @@ class Run:
                 if found.problem:
                     self.fail(found.name, found.problem)
                 else:
-                    extracted = reader.read(found.path)
-                    yield Document(found.name, extracted.text, extracted)
+                    yield Document(found.name, reader.read(found.path))
             except OSError as error:
                 self.fail(found.name, f"{error.strerror or error}.")
             except ValueError as error:
                 self.fail(found.name, str(error))
 
     def row(self, name: str, row: Row) -> Document:
-        """A row of a table; its body where only that is asked for."""
-        if row.text is None or not self.asked.body_only:
-            return Document(name, row.text, row=row)
-        body = body_of(row.text)
-        return Document(name, body.text, row=row, body=body)
+        """A row of a table; its body where only that is asked for, and an account of what was left out."""
+        if row.text is None:
+            return Document(name, None, row)
+        if not self.asked.body_only:
+            return Document(name, Extracted(row.text, ROW), row)
+        read = assemble(mark_body(text_blocks(row.text), by_looks=True), ROW, body_only=True)
+        return Document(name, read, row, body_of(row.text))
 
     def judge(self, documents: Iterator[Document]) -> Iterator[tuple[Document, dict[str, Any]]]:
         """Each document with its result, in order."""
@@ -125,6 +141,7 @@ class Run:
                 self.failures += 1
             else:
                 self.finished += 1
+                self.flagged += is_flagged(result)
                 self.terms.add(terms(result))
                 self.slim.append({key: value for key, value in result.items() if key not in HEAVY})
                 self.names.append(f"{document.name} row {document.row.number}" if document.row else document.name)
@@ -134,6 +151,7 @@ class Run:
 
     def files(self, files: Sequence[Found]) -> None:
         """Judge files and print or keep each result as it comes."""
+        self.wanted = [found.name for found in files]
         with Reader(self.asked.body_only) as reader, progress(self.detect, len(files), self.watched) as advance:
             for document, result in self.judge(self.read(files, reader)):
                 advance()
@@ -142,7 +160,7 @@ class Run:
                 if self.asked.html:
                     self.kept.append((document.name, extracted, result))
                 if self.asked.json:
-                    print(json.dumps(as_json(document.name, extracted, result, self.asked.with_text)), flush=True)
+                    print(json.dumps(file_json(document, result, self.asked)), flush=True)
                 else:
                     show(self.console, document.name, extracted, result)
 
@@ -151,7 +169,7 @@ class Run:
         out = self.asked.out or found.path.with_name(f"{found.path.stem}.mvh{found.path.suffix}")
         real = target(out)
         part, failed = part_of(real), self.failures
-        self.written = 0
+        self.written, characters, skipped = 0, 0, Counter[str]()
         with ExitStack() as stack:
             try:
                 check_file(found.path)
@@ -174,8 +192,11 @@ class Run:
                         advance()
                         table.write(document.row, added_columns(result))
                         self.written += 1
+                        if document.extracted:
+                            characters += len(document.extracted.text)
+                            skipped.update(document.extracted.skipped)
                         if self.asked.json:
-                            print(json.dumps({"file": found.name, "row": document.row.number, **result}), flush=True)
+                            print(json.dumps(row_json(document, result, self.asked)), flush=True)
                 table.close()
                 part.replace(real)
             except BrokenPipeError:
@@ -187,6 +208,7 @@ class Run:
                 return
         bad = self.failures - failed
         said = f", {counted(bad, 'row')} not (the column 'error' says why)" if bad else ""
+        said += f"; by --body-only {left_out(characters, skipped)}" if self.asked.body_only else ""
         print(f"{plain(found.name)}: {counted(self.written - bad, 'row')} judged{said}; see {out}.", file=sys.stderr)
 
     def _say_part(self, part: Path) -> None:
@@ -194,8 +216,13 @@ class Run:
             rows = "row that was finished is" if self.written == 1 else f"{self.written:,} rows that were finished are"
             print(f"The {rows} in {part}.", file=sys.stderr)
 
-    def report(self) -> None:
-        """Write the report of what was judged."""
+    def report(self, ended: str = "") -> None:
+        """Write the report of what was judged.
+
+        Args:
+            ended: What kept the run from judging all, such as "the run was interrupted". Where files were not reached, the
+                report says so and is written as NAME.partial.html: a file of the name that was asked for is whole.
+        """
         if not self.asked.html:
             return
         if not self.kept and not self.unread:
@@ -214,8 +241,25 @@ class Run:
             )
             for name, extracted, result in self.kept
         ]
-        write_report(self.asked.html, documents, self.asked.prevalence, self.unread)
-        print(f"The report is in {self.asked.html}.", file=sys.stderr)
+        left = self.not_reached()
+        if not left:
+            write_report(self.asked.html, documents, self.asked.prevalence, self.unread)
+            print(f"The report is in {self.asked.html}.", file=sys.stderr)
+            return
+        out = partial_of(self.asked.html)
+        why = (
+            f"{ended.capitalize()} and did not reach {counted(len(left), 'file')}. What is said of the documents together is "
+            "said of those that were judged, not of all that were to be."
+        )
+        unread = [*self.unread, *((name, f"was not reached: {ended}.") for name in left)]
+        write_report(out, documents, self.asked.prevalence, unread, why)
+        earlier = f"; {self.asked.html} is of an earlier run" if self.asked.html.exists() else ""
+        print(f"A partial report is in {out}{earlier}.", file=sys.stderr)
+
+    def not_reached(self) -> list[str]:
+        """Names of the files that have neither a result in the report nor a reason why not, in their order."""
+        reached = Counter([*(name for name, _, _ in self.kept), *(name for name, _ in self.unread)])
+        return list((Counter(self.wanted) - reached).elements())
 
     def close(self) -> None:
         """Say what the verdicts mean together."""
@@ -223,7 +267,8 @@ class Run:
         if len(self.slim) > 1 and any(slim["p_value"] is not None for slim in self.slim):
             batch = self.detect.screen(self.slim, self.asked.judged["alpha"], self.asked.prevalence)
             unread = sum(not judged(slim) for slim in self.slim)
-            print("\n" + " ".join(batch_sentences(batch, unread, shared_terms(self.terms))), file=stream)
+            voted = flagged_by_vote((slim["vote"] for slim in self.slim), self.flagged)
+            print("\n" + " ".join(batch_sentences(batch, unread, shared_terms(self.terms), voted)), file=stream)
             if held := batch["flagged_together"]:
                 names, p_values = zip(
                     *((self.names[index], self.slim[index]["p_value"]) for index in held), strict=True
@@ -234,10 +279,30 @@ class Run:
         stream.flush()
 
 
-def as_json(name: str, extracted: Extracted, result: dict[str, Any], with_text: bool) -> dict[str, Any]:
+def partial_of(html: Path) -> Path:
+    """Where a report goes that is not of all that was asked for."""
+    return html.with_name(f"{html.stem}.partial{html.suffix}")
+
+
+def file_json(document: Document, result: dict[str, Any], asked: Request) -> dict[str, Any]:
     """A result with the file's name, the pages of its passages and an account of what was read."""
+    read = document.extracted
     passages = [
-        {**passage, "pages": extracted.pages_of(passage["start"], passage["end"])} for passage in result["passages"]
+        {**passage, "pages": read and read.pages_of(passage["start"], passage["end"])} for passage in result["passages"]
     ]
-    text = {"text": extracted.text} if with_text else {}
-    return {"file": name, **result, "passages": passages, "read": extracted.account(), **text}
+    text = {"text": document.text} if asked.with_text else {}
+    return {"file": document.name, **result, "passages": passages, "read": read and read.account(), **text}
+
+
+def row_json(document: Document, result: dict[str, Any], asked: Request) -> dict[str, Any]:
+    """A result with the table's name, the row's number and an account of what was read of the row.
+
+    Positions count the characters of "text", the whole row's; where only its body was judged, "body" is what that was.
+    """
+    row, read = document.row, document.extracted
+    texts = {}
+    if asked.with_text:
+        texts["text"] = row.text if row else None
+    if asked.with_text and asked.body_only:
+        texts["body"] = document.text
+    return {"file": document.name, "row": row and row.number, **result, "read": read and read.account(), **texts}

@@ -20,12 +20,14 @@ MOST_PASSAGES = 20
 
 
 def bar(result: dict[str, Any], width: int = 60) -> Text:
-    """The document as a bar of `width` cells, the flagged passages in red."""
+    """The document as a bar of `width` cells, red where a cell and a passage overlap, however short the passage."""
     length = result["segments"][-1]["end"]
     cells = Text()
     for cell in range(width):
-        middle = (cell + 0.5) * length / width
-        flagged = any(passage["start"] <= middle < passage["end"] for passage in result["passages"])
+        start, end = cell * length, (cell + 1) * length  # in characters times `width`, so that nothing is rounded
+        flagged = any(
+            passage["start"] * width < end and start < passage["end"] * width for passage in result["passages"]
+        )
         cells.append("█" if flagged else "░", style="red" if flagged else "green")
     return cells
 

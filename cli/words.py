@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mvh.documents.blocks import Extracted
@@ -20,10 +20,23 @@ def read_sentence(extracted: Extracted) -> str:
         parts.append(f"{extracted.page_count:,} page{'s' * (extracted.page_count != 1)}")
     parts.append(f"{len(extracted.text):,} characters")
     if extracted.skipped:
-        total = len(extracted.text) + sum(extracted.skipped.values())
-        reasons = ", ".join(f"{reason} {count / total:.1%}" for reason, count in extracted.skipped.items())
-        parts.append(f"{extracted.skipped_share:.1%} left out ({reasons})")
+        parts.append(left_out(len(extracted.text), extracted.skipped))
     return ", ".join(parts)
+
+
+def left_out(characters: int, skipped: Mapping[str, int]) -> str:
+    """The share of one or many texts that was left out, with its reasons.
+
+    Args:
+        characters: Those that were read.
+        skipped: Those that were not, by reason.
+    """
+    count = sum(skipped.values())
+    if not count:
+        return "nothing left out"
+    total = characters + count
+    reasons = ", ".join(f"{reason} {number / total:.1%}" for reason, number in skipped.items())
+    return f"{count / total:.1%} left out ({reasons})"
 
 
 def read_rows(extracted: Extracted, body_only: bool = False) -> list[tuple[str, str]]:

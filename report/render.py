@@ -31,7 +31,9 @@ from mvh.report.words import (
     Verdict,
     batch_sentences,
     counted,
+    flagged_by_vote,
     is_bounded,
+    is_flagged,
     letter,
     p_text,
     passages_promise,
@@ -112,6 +114,7 @@ def write_report(
     documents: Sequence[ReportDocument],
     prevalence: float | None = None,
     unread: Sequence[tuple[str, str]] = (),
+    partial: str = "",
 ) -> None:
     """Write the report of some documents as one self-contained HTML file.
 
@@ -121,13 +124,14 @@ def write_report(
         path: Where to; its folder must exist.
         documents: At least one, or none where there is something unread.
         prevalence: Share of machine documents the reader believes in, in [0, 1], for the share of innocents.
-        unread: (name, why) of files that could not be read.
+        unread: (name, why) of files that could not be read, or were not reached.
+        partial: Why the report is not of all that was asked for, a sentence; it stands at the top of the page.
 
     Raises:
         ValueError: If there is no document, a result does not belong to its text, or the prevalence is no share.
         OSError: If the file cannot be written, or something other than a plain file is there.
     """
-    page = render(documents, prevalence, made=date.today(), unread=unread)
+    page = render(documents, prevalence, date.today(), unread, partial)
     with whole_file(target(Path(path)), "utf-8") as file:
         file.write(page)
 
@@ -137,6 +141,7 @@ def render(
     prevalence: float | None = None,
     made: date | None = None,
     unread: Sequence[tuple[str, str]] = (),
+    partial: str = "",
 ) -> str:
     """The report of some documents as the text of an HTML page; see `write_report`.
 
@@ -145,6 +150,7 @@ def render(
         prevalence: See `write_report`.
         made: The day to print on it; None prints none.
         unread: See `write_report`.
+        partial: See `write_report`.
     """
     if not documents and not unread:
         raise ValueError("A report needs at least one document, got none.")
@@ -152,7 +158,10 @@ def render(
     together = overview(documents, prevalence) if len(documents) > 1 else None
     words = shared_terms([one.terms for one in views])
     shown = {"cell": False, "documents": views, "together": together, "words": words, "version": __version__}
-    shown["unread"] = list(unread)
+    extent = counted(len(documents), "document")
+    if partial:
+        extent = f"{len(documents):,} of {counted(len(documents) + len(unread), 'document')}"
+    shown |= {"unread": list(unread), "partial": partial, "extent": extent}
     return _environment().get_template(TEMPLATE).render(shown, made=made and made.isoformat())
 
 
@@ -170,7 +179,6 @@ def render_cell(document: ReportDocument, id: str) -> str:
         "together": None,
         "words": one.terms,
         "version": __version__,
-        "unread": [],
     }
     return _environment().get_template(TEMPLATE).render(shown, made=None)
 
@@ -222,11 +230,12 @@ def overview(documents: Sequence[ReportDocument], prevalence: float | None) -> d
     if len(results) < 2 or not any(r["p_value"] is not None for r in results):
         return None
     batch = screen_results(results, min(alphas), min(alphas), prevalence)
+    voted = flagged_by_vote((result["vote"] for result in results), sum(map(is_flagged, results)))
     adjusted = dict.fromkeys(range(len(documents)), "–")
     for index, p, holds in zip(counted_in, batch["adjusted_p_values"], known, strict=True):
         adjusted[index] = p_text(p) if holds else "–"
     return {
-        "sentences": batch_sentences(batch, known.count(False), shared_terms(map(terms, results))),
+        "sentences": batch_sentences(batch, known.count(False), shared_terms(map(terms, results)), voted),
         "adjusted": adjusted,
         "held": {counted_in[index] for index in batch["flagged_together"]},
         "alpha": batch["alpha"],

@@ -6,6 +6,7 @@ calibration*, no number is the probability that somebody used a machine, and "un
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -90,31 +91,47 @@ class Verdict:
     dots: tuple[int, int] | None = field(default=None)
 
 
-def natural_frequency(share: float, tolerance: float = 0.1) -> tuple[int, int]:
+def natural_frequency(share: float, tolerance: float = 0.1, up: bool = False) -> tuple[int, int]:
     """A share as whole numbers: 0.0274 -> (3, 100), 0.0015 -> (15, 10,000), 0 -> (0, 100).
 
     Args:
         share: In [0, 1].
         tolerance: Relative error allowed to the rounding; a larger denominator is taken until it is kept.
+        up: Round up, never down: what is said to be at most these numbers then is.
     """
     for of in (100, 1_000, 10_000, 100_000):
-        count = round(share * of)
+        count = _up(share * of) if up else round(share * of)
         if abs(count - share * of) <= tolerance * share * of:
             return count, of
     return count, of
 
 
-def in_words(share: float, tolerance: float = 0.1) -> str:
-    """A share in words: "3 in 100"."""
-    count, of = natural_frequency(share, tolerance)
+def in_words(share: float, tolerance: float = 0.1, up: bool = False) -> str:
+    """A share in words: "3 in 100"; see `natural_frequency`."""
+    count, of = natural_frequency(share, tolerance, up)
     return f"{count:,} in {of:,}"
 
 
+def p_in_words(p_value: float) -> str:
+    """A p-value in words: rounded up, as it may be a bound, and as one above alpha must not read as alpha."""
+    return in_words(p_value, up=True)
+
+
+def at_most_in_words(alpha: float) -> str:
+    """A level in words, of which "at most" is said: close to it and never below it."""
+    return in_words(alpha, tolerance=0.005, up=True)
+
+
 def p_text(p_value: float | None) -> str:
-    """A p-value for a table: four decimals, or "< 0.0001"."""
+    """A p-value for a table: four decimals, rounded up as in words, or "< 0.0001"."""
     if p_value is None:
         return "–"
-    return "< 0.0001" if p_value < 0.0001 else f"{p_value:.4f}"
+    return "< 0.0001" if p_value < 0.0001 else f"{_up(p_value * 10_000) / 10_000:.4f}"
+
+
+def _up(count: float) -> int:
+    """The next whole number, but for what floating point adds to a whole one: 0.07 * 100 -> 7."""
+    return math.ceil(count * (1 - 1e-12))
 
 
 def counted(count: int, noun: str) -> str:
@@ -155,14 +172,14 @@ def verdict(result: dict[str, Any]) -> Verdict:
     if p_value is None:
         return Verdict("flagged" if flagged else "clear", headline, _rule(result), _error_rate(result))
     about = "Presumably no more than" if is_bounded(result) else "About"
-    meaning = f"{about} {in_words(p_value)} {words.texts} of the same kind {words.alike}."
+    meaning = f"{about} {p_in_words(p_value)} {words.texts} of the same kind {words.alike}."
     if result["vote"] != "calibrated":
         meaning += " " + _rule(result)
     if not flagged:
         meaning += " " + words.not_flagged
     elif not standing_out:
         meaning += " No single passage stands out from the rest."
-    dots = natural_frequency(p_value)
+    dots = natural_frequency(p_value, up=True)
     return Verdict(
         "flagged" if flagged else "clear",
         headline,
@@ -216,7 +233,7 @@ def _error_rate(result: dict[str, Any]) -> str:
             f"{_compared(result)}."
         )
     low, high = about["false_alarm_rate_90"]
-    rate = in_words(result["alpha"], tolerance=0.005)
+    rate = at_most_in_words(result["alpha"])
     if result["confidence"] is None:
         promise = f"On average, at most {rate} {words.texts} of this kind are flagged wrongly"
     else:
@@ -236,7 +253,7 @@ def passages_promise(result: dict[str, Any]) -> str:
     """What the marked passages of a result rest on."""
     words = terms(result)
     if result["correction"] == "calibrated" and result["p_values"] == "conformal":
-        rate, kind = in_words(result["alpha"], tolerance=0.005), "human" if words.machines else "ordinary"
+        rate, kind = at_most_in_words(result["alpha"]), "human" if words.machines else "ordinary"
         promise = (
             f"In a text that is {kind} throughout, the chance that anything is marked is at most {rate}, for texts like "
             f"those of the calibration{', if parts of long ones score like whole ones' if _parts(result) > 1 else ''}."
@@ -246,23 +263,46 @@ def passages_promise(result: dict[str, Any]) -> str:
     return promise + " Where a passage begins and ends is an estimate."
 
 
-def batch_sentences(batch: dict[str, Any], unread: int, words: Terms) -> list[str]:
-    """What many verdicts mean together: what `voting_mvh.screen` returned, in sentences; of `unread` no p-value holds."""
+def flagged_by_vote(votes: Iterable[str | None], flagged: int) -> int | None:
+    """How many of many documents their votes flagged, where one was no `calibrated` vote; None where p-values decide alone.
+
+    Args:
+        votes: Of each document's result; None of one that could not be read.
+        flagged: How many of the results are flagged, see `is_flagged`.
+    """
+    return None if set(votes) <= {"calibrated", None} else flagged
+
+
+def batch_sentences(batch: dict[str, Any], unread: int, words: Terms, voted: int | None = None) -> list[str]:
+    """What many verdicts mean together, in sentences.
+
+    Args:
+        batch: What `voting_mvh.screen` returned: it counts p-values, whatever the vote says.
+        unread: Of so many documents no p-value holds.
+        words: What the classes are called.
+        voted: See `flagged_by_vote`.
+    """
     n, alone, held = batch["documents"], len(batch["flagged_alone"]), len(batch["flagged_together"])
     expected, sure = batch["expected_false_alarms"], batch.get("judged", n)  # code of older checkpoints counts all
     those = f"all {n:,}" if sure == n else f"the {sure:,} whose p-value holds"
+    by = "" if voted is None else " by their p-values"
     said = [
-        f"Judged one by one, {alone:,} of {n:,} documents {'is' if alone == 1 else 'are'} flagged. If {those} were "
+        f"Judged one by one{by}, {alone:,} of {n:,} documents {'is' if alone == 1 else 'are'} flagged. If {those} were "
         f"{words.texts}, about {expected:,.{0 if expected >= 10 else 2}f} would be flagged all the same.",
-        f"Judged together, {held:,} {'stays' if held == 1 else 'stay'} flagged: of documents flagged in this way, at most "
-        f"{in_words(batch['alpha'], 0.005)} are expected to be {words.texts}. Start with them."
+        f"Judged together{by}, {held:,} {'stays' if held == 1 else 'stay'} flagged: of documents flagged in this way, at most "
+        f"{at_most_in_words(batch['alpha'])} are expected to be {words.texts}. Start with them."
         if held
-        else "Judged together, none stays flagged.",
+        else f"Judged together{by}, none stays flagged.",
     ]
     if batch.get("innocent_share") is not None:
         said.append(
             f"If {in_words(1 - batch['prevalence'], 0.005)} such documents are {words.texts}, about "
-            f"{in_words(batch['innocent_share'])} of those flagged one by one would be innocent."
+            f"{in_words(batch['innocent_share'])} of those flagged one by one{by} would be innocent."
+        )
+    if voted is not None:
+        said.append(
+            f"The labels are made by another rule, which flagged {voted:,} of {n:,}: how many of those to expect among "
+            f"{words.texts}, and which share of them, is not known."
         )
     if unread:
         said.append(
@@ -283,19 +323,20 @@ def letter(result: dict[str, Any]) -> str:
     parts, known = _parts(result), f"{about['documents']:,} texts that people wrote"
     if sources:
         known = f"at least {known} of each of {1 + len(sources)} kinds"
-    share = (
-        f"In none of them do more than about {in_words(p_value)}" if sources else f"About {in_words(p_value)} of those"
-    )
+    if sources:
+        share = f"In none of them do more than {p_in_words(p_value)}"
+    else:
+        share = f"{'About' if result['confidence'] is None else 'No more than'} {p_in_words(p_value)} of those"
     compared = (
         f"Your text was compared with {known}. {share} look at least as machine-like to the program as yours does."
         if parts == 1
         else f"Your text is longer than those it could be compared with, so {parts:,} parts of it were, each by itself, with "
-        f"{known}. If parts of long texts look like whole ones, presumably no more than {in_words(p_value)} human texts "
+        f"{known}. If parts of long texts look like whole ones, presumably no more than {p_in_words(p_value)} human texts "
         "look at least as machine-like to the program as yours does."
     )
     return (
         f"{compared} The program is set so that {at_most or 'about '}"
-        f"{in_words(result['alpha'], 0.005)} people who wrote their texts themselves are flagged all the same, if their texts "
+        f"{at_most_in_words(result['alpha'])} people who wrote their texts themselves are flagged all the same, if their texts "
         "are of that kind. It does not know how your text came about, and its result is not a finding against you. We would "
         "like to hear from you how you wrote it."
     )

@@ -1,5 +1,6 @@
 """An audit says what a detector does on one's own texts, and says loudly where the texts themselves are wrong."""
 
+import hashlib
 import json
 import logging
 import sys
@@ -10,11 +11,13 @@ from scipy.stats import beta, betabinom, binom
 
 from mvh.audit import __main__ as audit
 from mvh.audit.page import draw, markdown
+from mvh.audit.page import verdict as audit_verdict
 from mvh.audit.statistics import (
     audit_report,
     count_limits,
     exchanged,
     flag_counts,
+    innocent_range,
     innocent_share,
     kinds_of_flags,
     length_group,
@@ -158,6 +161,7 @@ def test_report_counts_every_text_and_keeps_uncertain_ones_in_the_denominator():
     assert 20 <= batch["flagged_together"] <= batch["flagged_alone"]
     fpr = alarms / 50
     assert report["innocent_share"] == pytest.approx(0.7 * fpr / (0.7 * fpr + 0.3))
+    assert report["innocent_share_95"][0] < report["innocent_share"] < report["innocent_share_95"][1]
     assert json.loads(json.dumps(report, allow_nan=False)) == report
 
 
@@ -167,6 +171,35 @@ def test_the_share_of_innocents_follows_bayes():
     assert innocent_share(0.0, 0.0, 0.5) is None
     with pytest.raises(ValueError, match="prevalence must lie in"):
         innocent_share(0.05, 0.9, 1.5)
+
+
+def audit_page(report: dict) -> dict:
+    return {"model": {"name": "x"}, "files": {"human": "h", "machine": None}, "command": "c", **report}
+
+
+@pytest.mark.parametrize("machine", [0, 40])
+def test_no_false_alarm_seen_is_no_promise_that_none_of_the_flagged_is_innocent(machine):
+    human = scored_rows(200, 0, np.linspace(0.02, 1, 200), alpha=0.01)
+    found = scored_rows(machine, 1, np.full(machine, 0.005), alpha=0.01)
+    report = audit_report([*human, *found], 0.01, prevalence=0.1)
+    assert report["false_alarms"]["flagged"] == 0
+    highest = 0.9 * beta.ppf(0.975, 1, 200)
+    low, high = report["innocent_share_95"]
+    assert low == 0 and high == pytest.approx(highest / (highest + 0.1)) and 0.13 < high < 0.15
+    said = audit_verdict(audit_page(report))
+    assert f"between 0.0% and {high:.1%} of the flagged ones are innocent" in said and "about 0.0%" not in said
+    assert ("if all of these are found, and more if not" in said) == (not machine)
+
+
+def test_the_range_of_innocents_holds_the_share_at_every_rate_of_the_interval():
+    for prevalence in (0.0, 0.1, 0.5, 1.0):
+        for power in (0.0, 0.3, 1.0):
+            for low, high in ((0.0, 0.02), (0.01, 0.09), (0.9, 1.0)):
+                shares = [innocent_share(rate, power, prevalence) for rate in np.linspace(low, high, 20)]
+                known = [share for share in shares if share is not None]
+                found = innocent_range([low, high], power, prevalence)
+                assert (found is None) == (not known)
+                assert found is None or found == pytest.approx([min(known), max(known)])
 
 
 def test_a_rate_beyond_the_limit_is_a_warning():
@@ -196,7 +229,7 @@ def test_without_calibration_there_are_rates_and_no_p_values(tmp_path):
     report = audit_report(rows, 0.1)
     assert report["fpr_by_alpha"] is None and report["false_alarms"]["rate"] is not None
     assert "carries no calibration" in report["warnings"][0]
-    page = {"model": {"name": "x"}, "files": {"human": "h", "machine": None}, "command": "c", **report}
+    page = audit_page(report)
     assert "AUROC" in markdown(page, drawn=False) and draw(page, tmp_path / "audit.png")
 
 
@@ -228,6 +261,10 @@ def test_an_audit_of_the_toy_detector(detector, tmp_path, caplog, monkeypatch):
     assert all(warning in page for warning in report["warnings"])
     assert report["model"]["dtypes"] == ["float32"] and "Computed in float32." in page
     assert report["options"] == {"alpha": 0.1}
+    texts = [row["text"] for row in own_rows(0)] + ["\u200b"]
+    digests = sorted(hashlib.sha256(text.encode()).digest() for text in texts)
+    assert report["read"]["sha256"]["human"] == hashlib.sha256(b"".join(digests)).hexdigest()
+    assert report["read"]["sha256"]["machine"] in page and "By their p-values, one by one" in page
     assert "![Audit](audit.png)" in page and (out / "audit.png").read_bytes().startswith(b"\x89PNG")
 
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
@@ -244,6 +281,18 @@ def test_a_detector_is_audited_as_it_is_used(detector, tmp_path):
     assert any("for 'any' no false-alarm rate is promised" in warning for warning in report["warnings"])
     usual = audit.main([*call, "--out", str(tmp_path / "usual")])
     assert usual["false_alarms"]["flagged"] <= report["false_alarms"]["flagged"] > 0 and usual["options"] == {}
+    assert usual["read"] == report["read"] and usual["read"]["text_column"] == "body" and not usual["read"]["body_only"]
+    assert usual["read"]["sha256"]["machine"] is None
+    body = audit.main([*call, "--out", str(tmp_path / "body"), "--body-only"])
+    assert body["read"] == usual["read"] | {"body_only": True}, "these texts are body throughout"
+    said = [(tmp_path / name / "audit.md").read_text(encoding="utf-8") for name in ("usual", "body")]
+    assert "Texts were read whole; of tables the column `body`." in said[0]
+    assert "Texts were read without headings, running heads, references and code" in said[1]
+    write_jsonl(human, [*rows[:-1], {"body": rows[-1]["body"] + " once more"}])
+    changed = audit.main([*call, "--out", str(tmp_path / "changed")])["read"]["sha256"]["human"]
+    write_jsonl(human, rows[::-1])
+    again = audit.main([*call, "--out", str(tmp_path / "again")])["read"]["sha256"]["human"]
+    assert changed != usual["read"]["sha256"]["human"] == again
     with pytest.raises(ValueError, match="The revision 'main' is of a Hub repository, and .*toy.* is a folder"):
         audit.main([*call, "--out", str(tmp_path / "no"), "--revision", "main"])
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import io
 import json
 import os
@@ -9,17 +10,20 @@ import re
 import signal
 import subprocess
 import sys
+from fractions import Fraction
 
 import docx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 from transformers import pipeline
 
 from mvh.cli import __main__ as cli
 from mvh.cli import run as running
-from mvh.cli.terminal import progress_console
+from mvh.cli.terminal import bar, progress_console
 from mvh.cli.words import plain, quote
 from mvh.sole_use import sole_file
 
@@ -180,14 +184,15 @@ def test_an_absent_table_is_named_once(detect, tmp_path):
     status, out, err = detect(tmp_path / "absent.csv", "--json")
     assert status == 1 and err.count("absent.csv") == 1 and "There is no such file" in err
     (result,) = lines(out)
-    assert result["row"] is None and result["error"]["type"] == "ReadError"
+    assert result["row"] is None and result["read"] is None and result["error"]["type"] == "ReadError"
 
 
 def test_body_only_says_what_it_left_out(detect, tmp_path):
     document = docx.Document()
     document.add_paragraph(HUMAN)
     document.add_heading("References", 1)
-    document.add_paragraph(MACHINE)
+    for year in range(2001, 2009):
+        document.add_paragraph(f"Smith, J. ({year}). Of rain, dogs and streets. Journal of Weather, 12(3), 45-67.")
     document.save(tmp_path / "a.docx")
     status, out, _ = detect(tmp_path / "a.docx", "--body-only", "--json", "--with-text")
     (result,) = lines(out)
@@ -203,6 +208,32 @@ def test_body_only_judges_the_body_of_a_row_and_places_passages_in_the_row(detec
     assert status == 1 and "1 row judged, 1 row not" in err and "blank" in second["error"]
     assert first["label"] == "machine" and first["passages"][-1]["end"] == len(code + MACHINE)
     assert first["passages"][0]["start"] >= len(code)
+
+
+def test_body_only_accounts_for_what_it_left_out_of_each_row(detect, tmp_path):
+    code, title = "import os\nimport re\nx = os.name\n", "METHODS\n"
+    texts = [code + MACHINE, title + HUMAN, HUMAN, code]
+    table = write_jsonl(tmp_path / "a.jsonl", [{"text": text} for text in texts] + [{"text": None}])
+    status, out, err = detect(table, "--body-only", "--json", "--with-text")
+    rows = lines(out)
+    assert status == 1 and [row["row"] for row in rows] == [1, 2, 3, 4, 5]
+    assert [row["text"] for row in rows] == [*texts, None] and [row["body"] for row in rows][-1] is None
+    for row, text in zip(rows[:4], texts, strict=True):
+        read = row["read"]
+        assert read["kind"] == "row" and len(text) == len(row["body"]) + sum(read["skipped"].values())
+        assert read["skipped_share"] == pytest.approx(1 - len(row["body"]) / len(text))
+    assert [row["read"] and row["read"]["skipped"] for row in rows] == [
+        {"code": len(code)}, {"headings": len(title)}, {}, {"code": len(code)}, None
+    ]  # fmt: skip
+    judged = [passage for row in rows for passage in row["passages"]]
+    assert judged and all(passage["end"] <= len(code + MACHINE) for passage in judged)
+    skipped, whole = 2 * len(code) + len(title), sum(map(len, texts))
+    assert f"by --body-only {skipped / whole:.1%} left out (code {2 * len(code) / whole:.1%}, headings" in err
+    _, out, err = detect(table, "--json", "--with-text")
+    assert [row["text"] for row in lines(out)] == [*texts, None] and "left out" not in err
+    assert all(row["read"]["skipped_share"] == 0 and "body" not in row for row in lines(out)[:4])
+    _, out, err = detect(write_jsonl(tmp_path / "b.jsonl", [{"text": HUMAN}]), "--body-only")
+    assert "by --body-only nothing left out" in err
 
 
 def test_standard_input(detect, tmp_path, monkeypatch):
@@ -274,6 +305,24 @@ def test_tables_get_columns(detect, tmp_path):
         assert [str(row["n"]) for row in found] == ["1", "2", "3"] and found[2]["error"].startswith("The text is blank")
         passages = found[1]["passages"] if isinstance(found[1]["passages"], list) else json.loads(found[1]["passages"])
         assert passages and passages[0]["end"] <= len(MACHINE)
+
+
+def test_what_is_read_is_not_written_over(detect, texts, tmp_path):
+    """Under another name, through a link, or as the other file of the call."""
+    table, page = write_jsonl(tmp_path / "a.jsonl", [{"text": HUMAN}]), texts / "human.html"
+    page.write_text(f"<p>{HUMAN}</p>")
+    (tmp_path / "link.jsonl").symlink_to(table)
+    for option, file, out in (
+        ("--out", table, table),
+        ("--out", table, tmp_path / "texts" / ".." / "a.jsonl"),
+        ("--out", table, tmp_path / "link.jsonl"),
+        ("--out", tmp_path / "link.jsonl", table),
+        ("--html", page, page),
+    ):
+        before = file.read_bytes()
+        status, _, err = detect(file, option, out)
+        assert status == 2 and "is read, so it is not written over" in flowing(err) and file.read_bytes() == before
+    assert detect(table, "--out", tmp_path / "b.jsonl")[0] == 0
 
 
 def test_an_interrupted_table_keeps_the_rows_it_finished(detect, tmp_path, monkeypatch, interruptible):
@@ -399,16 +448,42 @@ class InterruptedReader(io.StringIO):
         return size
 
 
-def test_ctrl_c_keeps_what_was_printed(detect, tmp_path, interruptible):
+class FullDisk(io.StringIO):
+    """Standard output that holds one line."""
+
+    def write(self, text: str) -> int:
+        if self.getvalue().count("\n") == 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(text)
+
+
+@pytest.mark.parametrize(
+    ("output", "ends", "why", "files"),
+    [(InterruptedReader, 130, "the run was interrupted", "2 files"), (FullDisk, 1, "the run failed", "1 file")],
+)
+def test_a_run_that_ends_early_keeps_what_it_printed_and_its_report_says_that_it_is_partial(
+    detect, tmp_path, interruptible, output, ends, why, files
+):
+    essays, page = tmp_path / "essays", tmp_path / "report.html"
+    essays.mkdir()
     for index in range(3):
-        (tmp_path / f"{index}.txt").write_text(
+        (essays / f"{index}.txt").write_text(
             make_text(index % 2, 20_000, seed=index)
         )  # each fills a window of segments
-    with contextlib.redirect_stdout(InterruptedReader()) as out:
-        status, _, err = detect(tmp_path, "--json", "--html", tmp_path / "report.html")
+    page.write_text("of an earlier run")
+    with contextlib.redirect_stdout(output()) as out:
+        status, _, err = detect(essays, "--json", "--html", page)
     (result,) = lines(out.getvalue())
-    assert status == 130 and "Interrupted; 1 document was finished" in err and result["segments"]
-    assert "0.txt" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert status == ends and result["segments"]
+    assert ends == 1 or "Interrupted; 1 document was finished" in err
+    said = (tmp_path / "report.partial.html").read_text(encoding="utf-8")
+    assert f"{why.capitalize()} and did not reach {files}." in said and "0.txt" in said
+    assert f"<bdi>{essays / '2.txt'}</bdi>: was not reached: {why}." in said
+    assert f"Partial report: {3 - int(files[0])} of 3 documents" in said
+    assert page.read_text() == "of an earlier run" and f"{page} is of an earlier run" in err
+    status, _, err = detect(tmp_path / "report.partial.html", "--html", page)
+    assert status == 2 and "is read, so it is not written over" in flowing(err)
+    assert detect(essays / "0.txt", "--html", page)[0] == 0 and "artial" not in page.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -435,6 +510,33 @@ def test_progress_shows_where_somebody_looks_and_never_in_json():
 
 
 # --- words ---
+
+
+@given(
+    st.integers(1, 100_000).flatmap(
+        lambda length: st.tuples(
+            st.just(length), st.lists(st.integers(0, length), min_size=2, max_size=8, unique=True).map(sorted)
+        )
+    )
+)
+def test_a_cell_of_the_bar_is_red_where_it_overlaps_a_passage(drawn):
+    length, cuts = drawn
+    passages = [{"start": start, "end": end} for start, end in zip(cuts[::2], cuts[1::2], strict=False)]
+    shown = bar({"segments": [{"end": length}], "passages": passages})
+    red = {cell for cell, sign in enumerate(shown.plain) if sign == "█"}
+    assert len(shown) == 60 and red == {
+        cell
+        for passage in passages
+        for cell in range(60)
+        if max(passage["start"], Fraction(cell * length, 60)) < min(passage["end"], Fraction((cell + 1) * length, 60))
+    }
+    assert all(red & set(range(p["start"] * 60 // length, -(-p["end"] * 60 // length))) for p in passages)
+
+
+def test_a_short_passage_of_a_long_text_is_seen():
+    for start in range(0, 89_000, 50):
+        shown = bar({"segments": [{"end": 90_000}], "passages": [{"start": start, "end": start + 650}]})
+        assert 1 <= shown.plain.count("█") <= 2
 
 
 def test_words_from_outside_cannot_steer_a_terminal():

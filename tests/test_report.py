@@ -18,10 +18,13 @@ from mvh.report import ReportDocument, render, write_report
 from mvh.report.text import blocks
 from mvh.report.words import (
     MACHINES,
+    at_most_in_words,
     batch_sentences,
     in_words,
     letter,
     natural_frequency,
+    p_in_words,
+    p_text,
     passages_promise,
     verdict,
 )
@@ -284,6 +287,39 @@ def test_shares_in_whole_numbers(share, words):
     assert count / of == pytest.approx(share, rel=0.005)
 
 
+def stated(words):
+    """The share that words like "3 in 100" state."""
+    count, of = (int(number.replace(",", "")) for number in words.split(" in "))
+    return count / of
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.floats(1e-9, 1), st.sampled_from([0.001, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5]))
+def test_no_p_value_reads_as_smaller_than_it_is(p_value, alpha):
+    """So "no more than" is true, and a p-value above alpha never reads as alpha."""
+    for known in (p_value, alpha, alpha + 1e-6, alpha * 1.098):
+        for words in (p_in_words(known), at_most_in_words(known)):
+            assert stated(words) >= known * (1 - 1e-9)
+            assert stated(words) <= 1.1 * known + 1 / 100_000
+        assert p_text(known) == "< 0.0001" or float(p_text(known)) >= known * (1 - 1e-9)
+        assert known <= alpha or stated(p_in_words(known)) > stated(at_most_in_words(alpha)) == alpha
+
+
+@pytest.mark.parametrize(
+    ("p_value", "words", "dots"),
+    [(0.0109, "11 in 1,000", "11 (large"), (0.0549, "6 in 100", "6 (large"), (0.07, "7 in 100", "7 (large")],
+)
+def test_a_bound_is_rounded_up_wherever_it_is_said(p_value, words, dots):
+    basis = result_of("x" * 900)["calibration"]
+    for changed in ({"sources": ["essays", "posts"]}, {"parts": 5}, {}):
+        result = result_of(
+            "x" * 900, p_value=p_value, calibration=basis | changed, confidence=None if changed else 0.95
+        )
+        assert f"no more than {words} human texts" in verdict(result).meaning
+        assert f"ore than {words} " in letter(result)
+        assert f"presumably at most {dots}" in Page(render([ReportDocument("a", "x" * 900, result)])).said
+
+
 def test_a_text_judged_by_parts_says_so_and_that_its_p_value_is_a_bound():
     basis = result_of("x" * 900)["calibration"] | {"parts": 5, "false_alarm_rate_90": [0.0, 0.088]}
     result = result_of("x" * 900, calibration=basis)
@@ -307,7 +343,7 @@ def test_a_text_compared_with_several_sources_says_so_and_that_its_p_value_is_a_
     assert f"compared this text with at least 145 texts {MACHINES.known} {kinds}" in said.error_rate
     assert f"at least 145 texts {MACHINES.known} {kinds}" in verdict(result | {"vote": "any"}).error_rate
     assert "compared with at least 145 texts that people wrote of each of 3 kinds." in letter(result)
-    assert "In none of them do more than about 3 in 100 look at least as machine-like" in letter(result)
+    assert "In none of them do more than 3 in 100 look at least as machine-like" in letter(result)
     assert "set so that at most 5 in 100 people" in letter(result)
     assert "set so that about 5 in 100 people" in letter(result_of("x" * 900))
     rows = dict(words_settings(result, 900, []))
@@ -353,6 +389,42 @@ def test_a_batch_that_older_code_of_a_checkpoint_screened_is_told():
     batch = screen([0.001, 0.6], 0.05)
     del batch["judged"]
     assert "If all 2 were human texts, about 0.10 would be" in batch_sentences(batch, 0, MACHINES)[0]
+
+
+@pytest.mark.parametrize("vote", ["any", "majority"])
+def test_what_a_vote_flags_is_told_beside_what_the_p_values_say(vote):
+    """Four rows "Looks machine-generated" do not stand under "0 of 4 documents are flagged"."""
+    text = make_text(1, 80, 6)
+    flagged = result_of(text, [(0, len(text))], p_value=0.3, vote=vote)
+    clear = result_of(text, p_value=0.6, label="human", vote=vote)
+    documents = [ReportDocument(f"{n}.txt", text, r) for n, r in enumerate([flagged] * 4 + [clear, unread()])]
+    said = Page(render(documents, prevalence=0.25)).said
+    assert said.count("Looks machine-generated") == 8  # the table, and each document
+    assert "Judged one by one by their p-values, 0 of 5 documents are flagged" in said
+    assert "Judged together by their p-values, none stays flagged" in said
+    assert "another rule, which flagged 4 of 5: how many of those to expect among human texts" in said
+    mixed = [result_of(text, p_value=0.01), flagged]
+    said = Page(render([ReportDocument("a", text, result) for result in mixed], prevalence=0.25)).said
+    assert "of those flagged one by one by their p-values would be innocent" in said and "which flagged 2 of 2" in said
+    calibrated = Page(render([ReportDocument("a", text, mixed[0])] * 2, prevalence=0.25)).said
+    assert "by their p-values" not in calibrated and "another rule" not in calibrated
+
+
+def test_a_partial_report_says_so_before_anything_else():
+    text = make_text(1, 80, 6)
+    done, left = [ReportDocument("a", text, result_of(text))], [("b", "was not reached."), ("c", "is encrypted.")]
+    for documents, headed in (
+        (done, "1 of 3 documents"),
+        (2 * done, "2 of 4 documents"),
+        ([], "Nothing could be judged"),
+    ):
+        said = Page(render(documents, unread=left, partial="It was interrupted.")).said
+        title, _, headline, sentence = [line for line in said.splitlines() if line.strip()][:4]
+        assert title.startswith("Partial report: ")
+        assert headline == f"Partial report: {headed}" and sentence.startswith("It was interrupted.")
+    assert "Partial" not in render(done) and "Partial" not in render(done, unread=left)
+    evil, harmless = (Page(render(done, unread=left, partial=word)) for word in (EVIL, "x" * len(EVIL)))
+    assert evil.shape() == harmless.shape() and EVIL in evil.said
 
 
 def test_many_documents_are_judged_together():
