@@ -1,8 +1,8 @@
 """Who goes where: roles for pairs, balanced samples, and the rule that keeps one text from sitting in two roles.
 
-Everything is decided by seeded hashes of names, never by a running random generator. So a pair's role depends
-neither on the order of the rows nor, where it shares no text with another pair, on the other rows; and samples nest: the 500 documents of a small sample are among the
-1,000 of a larger one with the same seed.
+Everything is decided by seeded hashes of names, never by a running random generator. So a pair's role depends neither
+on the order of the rows nor, where it shares no text with another pair, on the other rows; and samples nest: the 500
+documents of a small sample are among the 1,000 of a larger one with the same seed.
 """
 
 from __future__ import annotations
