@@ -47,12 +47,12 @@ def fresh(words: list[str]) -> Callable[[], None]:
     """What runs a command in a fresh process.
 
     Raises:
-        RuntimeError: When it is run, if the command fails (status 1 of `mvh detect` says that something was flagged).
+        RuntimeError: When it is run, if the command fails: `mvh detect` has status 1 where it could not read something.
     """
 
     def run() -> None:
         done = subprocess.run(words, capture_output=True, text=True, check=False)
-        if done.returncode not in (0, 1) or "Traceback" in done.stderr:
+        if done.returncode != 0 or "Traceback" in done.stderr:
             raise RuntimeError(f"{words[1:3]} ended with status {done.returncode}: {done.stderr[-1500:]}")
 
     return run

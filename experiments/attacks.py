@@ -137,6 +137,10 @@ def page(report: dict[str, Any]) -> str:
         "with 95 % intervals over resampled pairs; margin: mean change of the machine texts' logit margin; undone: share of "
         "the texts whose normal form the attack leaves the same.",
         "",
+        "A detector whose recipe has `perturb`, as that of the shipped English one, has learnt from texts of the training "
+        "files that were changed by these very functions and tables, up to these strengths, paraphrase aside: its losses are "
+        "those under attacks it knows. `synonym` changes fewer words than its strength says, as few are in its table.",
+        "",
     ]
     heads = ["attack", "strength", "TPR", "change", "TPR, verdict", "change", "margin", "FPR", "FPR, verdict", "undone"]
     for file in ("all", *report["files"]):
