@@ -127,7 +127,8 @@ def calibrate(
         if sources is not None:
             documents = [replace(d, source=source) for d, source in zip(documents, sources, strict=True)]
         owner = config if index is None else config["members"][index]
-        at_work = detect.identity() if index is None else identity(detect.members[index].fingerprint, "float32")
+        part = None if index is None else detect.members[index]
+        at_work = detect.identity() if part is None else identity(part.fingerprint, "float32", part.reading)
         owner["calibration"] = pack(
             segments, documents, short, said | at_work, older, alpha, statistic, by_source=sources is not None
         )

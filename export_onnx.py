@@ -31,6 +31,7 @@ SAMPLES = (
     "Short.",
     "The committee met on Tuesday and, after a long debate, sent the budget back to the treasurer. " * 30,
     "Ein kurzer Text, с русскими словами, 和中文 — and a [SEP] or </s> that is only text.",
+    "A page of runes beside its words: " + "ᚠᚢᚦᚨᚱᚲᚷᚹᚺᚾᛁᛃᛇᛈᛉᛊ " * 20,  # unknown to most tokenizers
 )
 
 
@@ -109,6 +110,7 @@ def export(checkpoint: Path, out: Path) -> float:
             "format": FORMAT,
             "weights": detect.fingerprint,
             "pad_token_id": detect.members[0].pad_id,
+            "unk_token_id": detect.members[0].tokenizer.unk_token_id,
             "sha256": {name: file_hash(part / name) for name in (MODEL, TOKENIZER)},
             "config": json.loads(model.config.to_json_string(use_diff=False)),
         }
@@ -122,11 +124,11 @@ def export(checkpoint: Path, out: Path) -> float:
 
 
 def difference(detect: Any, light: Any) -> float:
-    """Largest difference between the margins of two detectors on SAMPLES; infinite where their segments differ."""
+    """Largest difference between the margins of two detectors on SAMPLES; infinite where segments or doubts differ."""
     largest = 0.0
     for mine, other in zip(detect(list(SAMPLES), precision="float32"), light(list(SAMPLES)), strict=True):
         spans = [[(s["start"], s["end"]) for s in result["segments"]] for result in (mine, other)]
-        if spans[0] != spans[1]:
+        if spans[0] != spans[1] or mine.get("doubts") != other.get("doubts"):
             return float("inf")
         margins = [np.array([s["margin"] for s in result["segments"]]) for result in (mine, other)]
         largest = max(largest, float(np.abs(margins[0] - margins[1]).max()))

@@ -1,7 +1,8 @@
 """What a detector's scores depend on, and whether a calibration was made for just that.
 
-An identity is the normaliser's version, the hash of the weights and the number type. p-values hold for the identity that the
-calibration was made with: with other weights or another normaliser every verdict has a doubt, in another number type a warning.
+An identity is the normaliser's version, how texts are read (cut into segments and tokens), the hash of the weights and the
+number type. p-values hold for the identity that the calibration was made with: with other weights, another normaliser or read
+in another way every verdict has a doubt, in another number type a warning. Older calibrations do not say how texts were read.
 """
 
 from __future__ import annotations
@@ -22,9 +23,15 @@ def keeps_verdicts(calibration: Mapping[str, Any] | None) -> bool:
     return isinstance(agreement, (int, float)) and AGREEMENT <= agreement <= 1.0
 
 
-def identity(fingerprint: str, dtype: str) -> dict[str, str]:
-    """What scores depend on; a calibration is valid for one identity."""
-    return {"normalizer": NORMALIZER_VERSION, "weights": fingerprint, "dtype": dtype}
+def identity(fingerprint: str, dtype: str, reading: str) -> dict[str, str]:
+    """What scores depend on; a calibration is valid for one identity.
+
+    Args:
+        fingerprint: Hash of the weights.
+        dtype: Number type.
+        reading: Hash of how texts become inputs, see `members_mvh.reading_of`.
+    """
+    return {"normalizer": NORMALIZER_VERSION, "reading": reading, "weights": fingerprint, "dtype": dtype}
 
 
 def merges(config: Any) -> bool:
@@ -53,12 +60,15 @@ def stale(config: Any, members: Sequence[Any], at_work: Mapping[str, str]) -> tu
         at_work: The detector's identity.
 
     Returns:
-        Doubts: it was made with another normaliser or other weights; and warnings: it was made in another number type,
-        which moves scores in their third digit, or was doubted.
+        Doubts: it was made with another normaliser or other weights, or texts are read in another way; and warnings: it was
+        made in another number type, which moves scores in their third digit, or was doubted.
     """
     pairs = [(config.calibration, at_work)]
     if merges(config):
-        pairs = [(member.config.calibration, identity(member.fingerprint, at_work["dtype"])) for member in members]
+        pairs = [
+            (member.config.calibration, identity(member.fingerprint, at_work["dtype"], member.reading))
+            for member in members
+        ]
     doubts: list[str] = []
     warnings: list[str] = []
     for packed, own in [(packed, own) for packed, own in pairs if packed is not None]:

@@ -24,10 +24,10 @@ import numpy as np
 from mvh.calibration_mvh import decode_calibration
 from mvh.detecting_mvh import Detecting, sorted_options
 from mvh.identity_mvh import calibration_id
-from mvh.members_mvh import Member
+from mvh.members_mvh import Member, reading_of
 
 MODEL, TOKENIZER, ABOUT = "model.onnx", "tokenizer.json", "light.json"
-FORMAT = 2
+FORMAT = 3
 FIELDS = (  # of a config that the decision reads
     "name", "id2label", "core_tokens", "context_tokens", "normalization", "feature_names", "feature_data",
     "character_bag", "calibration", "alpha", "correction", "vote", "p_values",
@@ -56,17 +56,16 @@ class LightTokenizer:
     Args:
         file: tokenizer.json.
         pad_token_id: Id that batches are padded with.
+        unk_token_id: Id of what the tokenizer does not know; None where it knows everything.
     """
 
     is_fast = True
 
-    def __init__(self, file: Path, pad_token_id: int) -> None:
+    def __init__(self, file: Path, pad_token_id: int, unk_token_id: int | None) -> None:
         from tokenizers import Tokenizer
 
-        self.pad_token_id = pad_token_id
+        self.pad_token_id, self.unk_token_id = pad_token_id, unk_token_id
         self.backend_tokenizer = Tokenizer.from_file(str(file))
-        unknown = getattr(self.backend_tokenizer.model, "unk_token", None)
-        self.unk_token_id = None if unknown is None else self.backend_tokenizer.token_to_id(unknown)
         self.backend_tokenizer.no_truncation()
         self.backend_tokenizer.no_padding()
         self.backend_tokenizer.encode_special_tokens = True  # "[SEP]" written in a text is text
@@ -94,8 +93,9 @@ class LightDetector(Detecting):
         self.calibration = None if config.calibration is None else decode_calibration(config.calibration)
         self.calibration_id = calibration_id(config)
         self.fingerprint, self.number_type, self.revision = about["weights"], NUMBER_TYPE, None
-        tokenizer = LightTokenizer(Path(folder) / TOKENIZER, about["pad_token_id"])
-        self.members = [Member(self.model, tokenizer, self.calibration, self.fingerprint)]
+        tokenizer = LightTokenizer(Path(folder) / TOKENIZER, about["pad_token_id"], about["unk_token_id"])
+        reading = reading_of(config, tokenizer)
+        self.members = [Member(self.model, tokenizer, self.calibration, self.fingerprint, reading)]
         self.session = open_session(Path(folder) / MODEL)
 
     def __call__(self, inputs: Any, batch_size: int | None = None, **options: Any) -> Any:
@@ -136,7 +136,7 @@ def load_light(folder: str | Path) -> LightDetector:
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """What belongs to the ONNX file: config, hash of the weights it was made of, id of the padding.
+    """What belongs to the ONNX file: config, hash of the weights it was made of, ids of the padding and of the unknown.
 
     Raises:
         ValueError: If something is missing, of another version, or the ONNX file is not the one it was written for.
@@ -156,7 +156,9 @@ def read_about(folder: Path) -> dict[str, Any]:
         expected = {name: about["sha256"][name] for name in (MODEL, TOKENIZER)}
         config = {name: about["config"][name] for name in FIELDS}
         config["id2label"] = {int(index): str(label) for index, label in config["id2label"].items()}
-        about = {"weights": str(about["weights"]), "pad_token_id": int(about["pad_token_id"]), "config": config}
+        pad, unknown = int(about["pad_token_id"]), about["unk_token_id"]
+        unknown = None if unknown is None else int(unknown)
+        about = {"weights": str(about["weights"]), "pad_token_id": pad, "unk_token_id": unknown, "config": config}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{folder / ABOUT} is damaged ({type(error).__name__}: {error}); export again.") from error
     for name in (MODEL, TOKENIZER):

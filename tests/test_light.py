@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
-from transformers import AutoConfig, pipeline
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import AutoConfig, PreTrainedTokenizerFast, pipeline
 
+import mvh
 from mvh import export_onnx, light
+from mvh.calibration_mvh import Document, encode_calibration
 from mvh.cli import detect as cli_detect
 from mvh.cli.terminal import progress
 from mvh.configuration_mvh import MvhConfig
@@ -127,6 +130,30 @@ def test_kinds_of_models_are_exported_with_batch_and_length_free(tmp_path, kind,
             exact = model(**inputs).logits.numpy()
         (found,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
         assert np.abs(found - exact).max() < 1e-4
+
+
+def test_a_tokenizer_of_unigrams_has_the_same_doubts(tmp_path):
+    """XLM-R, mDeBERTa and T5 have such; which of their pieces means "unknown" the tokenizer's own model does not tell."""
+    torch.manual_seed(0)
+    letters = "abcdefghijklmnopqrstuvwxyz.▁"
+    raw = Tokenizer(
+        models.Unigram([("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), *((x, -3.0) for x in letters)], unk_id=0)
+    )
+    raw.pre_tokenizer = pre_tokenizers.Metaspace()
+    raw.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)])
+    special = {"unk_token": "<unk>", "cls_token": "<s>", "sep_token": "</s>", "pad_token": "</s>"}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, **special)
+    config = MvhConfig(
+        AutoConfig.for_model("bert", vocab_size=len(tokenizer), **TINY), core_tokens=60, context_tokens=8
+    )
+    documents = [Document(np.array([float(n)]), np.array([30]), "latin") for n in range(39)]
+    config.calibration = encode_calibration(documents, documents, {})
+    model = MvhForSequenceClassification(config).eval()
+    MvhDetectPipeline(model=model, tokenizer=tokenizer).save_pretrained(str(tmp_path / "unigrams"))
+    assert export_onnx.export(tmp_path / "unigrams", tmp_path / "light") < 1e-3
+    detect, quick = mvh.load_detector(tmp_path / "unigrams"), light.load_light(tmp_path / "light")
+    text = "some plain words and then runes " * 5 + "ᚠᚢᚦᚨᚱᚲᚷᚹ" * 20
+    assert detect(text)["doubts"] == quick(text)["doubts"] and any("read" in doubt for doubt in quick(text)["doubts"])
 
 
 def test_neither_torch_nor_transformers_is_needed(folder, tmp_path):

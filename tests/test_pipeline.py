@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import shutil
 
 import datasets
 import numpy as np
@@ -250,6 +251,27 @@ def test_stale_calibration_is_said(detector, tmp_path):
     )
     assert result["label"] == "uncertain" and not changed.screen([result])["flagged_alone"]
     assert changed(MIXED, vote="majority")["label"] != "uncertain"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"core_tokens": 16, "context_tokens": 0}, {"normalization": ["lines"]}, {"character_bag": None}, "tokenizer"],
+)
+def test_texts_read_in_another_way_are_uncertain(detector, tmp_path, change):
+    """The weights are the same; the calibration was made with other segments, other steps or another tokenizer."""
+    folder = tmp_path / "toy"
+    shutil.copytree(detector, folder)
+    if change == "tokenizer":
+        state = json.loads((folder / "tokenizer.json").read_text())
+        state["normalizer"]["lowercase"] = False
+        (folder / "tokenizer.json").write_text(json.dumps(state))
+    else:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | change))
+    result = mvh.load_detector(folder)(MIXED)
+    same = change == {"character_bag": None}  # which the toy has not either
+    assert any("made with reading" in doubt for doubt in result["doubts"]) != same
+    assert (result["label"] == "uncertain") != same
 
 
 def test_a_folder_that_is_no_checkpoint(tmp_path):

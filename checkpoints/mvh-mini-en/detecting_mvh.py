@@ -252,4 +252,5 @@ class Detecting(ABC):
     def identity(self, dtype: str = "float32") -> dict[str, str]:
         """What scores depend on; a calibration is valid for one identity."""
         combine = getattr(self.model.config, "combine", None)
-        return identity(self.fingerprint, dtype) | ({} if combine is None else {"combine": combine})
+        reading = "+".join(dict.fromkeys(member.reading for member in self.members))
+        return identity(self.fingerprint, dtype, reading) | ({} if combine is None else {"combine": combine})

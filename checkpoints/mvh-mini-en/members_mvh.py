@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -23,17 +25,19 @@ from .readings_mvh import Reading
 from .references_mvh import Calibration, Document
 from .segmentation_mvh import Segment, code_points, iter_segments
 
+PROBE = "The re-reader's naïve, 3.14-page résumé didn't CO-OPERATE; Привет, мир! 你好，世界。 مرحبا\n\n\tx²  ing"
 TOKENIZERS = "tokenizers"  # folder in a checkpoint: the tokenizers of all members of an ensemble but the first
 
 
 @dataclass(frozen=True)
 class Member:
-    """A model, its tokenizer, its calibration (None without), and the hash of its weights."""
+    """A model, its tokenizer, its calibration (None without), and hashes of its weights and of how it reads texts."""
 
     model: Any
     tokenizer: Any
     calibration: Calibration | None
     fingerprint: str
+    reading: str
 
     @property
     def config(self) -> Any:
@@ -74,9 +78,29 @@ def members_of(model: Any, tokenizer: Any) -> list[Member]:
             own_copy(reader),
             None if part.config.calibration is None else decode_calibration(part.config.calibration),
             part.fingerprint(),
+            reading_of(part.config, reader),
         )
         for part, reader in zip(models, tokenizers, strict=True)
     ]
+
+
+def reading_of(config: Any, tokenizer: Any) -> str:
+    """Hash of how a detector makes inputs of texts: its segments, steps, features and characters, and its tokenizer.
+
+    Of a tokenizer the number of its pieces counts and what it makes of PROBE: hashing all of it would cost the first verdict a
+    good part of a second.
+    """
+    words = tokenizer.backend_tokenizer.encode(PROBE, add_special_tokens=False).ids
+    pieces = tokenizer.backend_tokenizer.get_vocab_size(with_added_tokens=True)
+    read: list[Any] = [
+        config.core_tokens,
+        config.context_tokens,
+        steps_of(config),
+        config.feature_names,
+        config.feature_data,
+    ]
+    read += [config.character_bag, pieces, words]
+    return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def own_copy(tokenizer: Any) -> Any:
