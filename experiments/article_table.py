@@ -53,6 +53,7 @@ def signed(row: Row, job: Job) -> str:
     files = [_sha256(path) for name in sorted(files_of(row)) for path in job.files[name]]
     recipe = (RECIPES / f"{row.training.recipe}.yaml").read_text(encoding="utf-8")
     made_of = [str(BACKBONES[job.backbone]), _identity(job.weights) if job.weights else ""]
+    made_of += [_identity(given) for member in row.members[1:] if (given := weights_for(member, job))]
     asked = [repr(row.training), repr(job.options), *job.decisions, str(job.quick), row.kind, *row.members]
     return signature([*files, recipe, *made_of, *asked])
 

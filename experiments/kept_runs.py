@@ -22,12 +22,18 @@ def signature(parts: Iterable[str]) -> str:
 
 
 def identity(model: str) -> str:
-    """What tells a model or backbone from another: hashes of a folder's files, or its name on the Hub."""
+    """What tells a model or backbone from another: hashes of a folder's files, or its name on the Hub.
+
+    Weights in pickles and vocabularies in text files, as older folders have them, count where they are all there is.
+    """
     folder = Path(model)
     if not folder.is_dir():
         return model
-    kinds = (".safetensors", ".json", ".py", ".npz", ".skops")
-    return " ".join(file_sha256(file) for file in sorted(folder.iterdir()) if file.suffix in kinds)
+    files = sorted(file for file in folder.iterdir() if file.is_file())
+    kinds = {".safetensors", ".json", ".py", ".npz", ".skops"}
+    kinds |= set() if any(file.suffix == ".safetensors" for file in files) else {".bin", ".pt"}
+    kinds |= set() if (folder / "tokenizer.json").is_file() else {".txt", ".model"}
+    return " ".join(file_sha256(file) for file in files if file.suffix in kinds)
 
 
 def kept_run(path: Path, signed: str) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mvh.card import measured_rows, write_card
+from mvh.card import read_results, write_card
 from mvh.experiments.attacks import shown
 from mvh.export import file_sha256
 from mvh.score import decimals
@@ -98,11 +98,13 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.training:
         refuse_other_training(args.training, args.checkpoint)
+    rows = read_results(args.score, args.checkpoint)  # refuses figures of other weights, or on texts it has used
     score, baselines = (json.loads(path.read_text(encoding="utf-8")) for path in (args.score, args.baselines))
     name = score["detector"]["name"]
     results = ROOT / "results"
     table = comparison(score, baselines)
-    joined = {"score": score, "baselines": {key: baselines[key] for key in ("command", "train", "normalizer")}}
+    told = ("command", "train", "normalizer", "sha256", "commit")
+    joined = {"score": score, "baselines": {key: baselines[key] for key in told if key in baselines}}
     (results / f"{name}.json").write_text(json.dumps(joined, indent=1) + "\n", encoding="utf-8")
     page = [
         f"# {name}",
@@ -130,7 +132,7 @@ def main(argv: list[str] | None = None) -> None:
             **source,
         },
     ]
-    write_card(args.checkpoint, {**words, "tables": tables, "results": measured_rows(score)})
+    write_card(args.checkpoint, {**words, "tables": tables, "results": rows})
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from mvh.experiments.article import Row, Training
 from mvh.experiments.article_decisions import DECISIONS, judged
 from mvh.experiments.article_page import failed_texts, markdown
 from mvh.experiments.article_table import Experiment
-from mvh.experiments.kept_runs import keep_run, kept_run
+from mvh.experiments.kept_runs import identity, keep_run, kept_run
 from mvh.experiments.scored import Scored
 from mvh.experiments.small_backbone import small_backbone
 from mvh.recipe import parse_recipe
@@ -60,6 +60,22 @@ def test_figures_count_what_was_flagged():
         {"f1": 0.5, "f1_macro": 0.5, "recall": 0.5, "precision": 0.5, "fpr": 0.5, "flagged": 2}
     )
     assert found["softmax_at_most_alpha"] == 0.5 and found["segments"] == 4
+
+
+def test_older_folders_are_told_apart_by_what_they_have(tmp_path):
+    """Weights in a pickle and a vocabulary in a text file count where there is nothing newer beside them."""
+    for name in ("config.json", "pytorch_model.bin", "vocab.txt"):
+        (tmp_path / name).write_text("{}")
+    before = identity(str(tmp_path))
+    for name in ("pytorch_model.bin", "vocab.txt"):
+        (tmp_path / name).write_text(f"another {name}")
+        assert identity(str(tmp_path)) != before
+        before = identity(str(tmp_path))
+    for name in ("model.safetensors", "tokenizer.json"):
+        (tmp_path / name).write_text("{}")
+    before = identity(str(tmp_path))
+    (tmp_path / "vocab.txt").write_text("not read")
+    assert identity(str(tmp_path)) == before != identity("a/name")
 
 
 def test_a_kept_run_comes_back_under_its_signature_only(tmp_path):
