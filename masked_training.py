@@ -111,7 +111,7 @@ def learn_masked_tokens(
             shutil.rmtree(steps, ignore_errors=True)  # left by a run killed just after it had finished `out`
         return
     if args.process_index == 0:
-        sweep(str(steps))
+        sweep(str(steps), checkpoints=True)
     if args.gradient_checkpointing:
         encoder.gradient_checkpointing_enable()
     flat = np.concatenate([np.asarray(ids) for ids in segments["input_ids"]])

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import logging
+import math
 from dataclasses import dataclass, field, fields
+from enum import Enum
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -115,9 +117,15 @@ class ModelArguments:
 
         Raises:
             ValueError: If `store_dtype`, `head` or a step of `normalization` is unknown, `head_widths` are no positive
-                widths, `labels` or `label_words` not two, features are named for a head that takes none, or auxiliary tasks
-                are unknown or meet LoRA or a label token.
+                widths, `labels` or `label_words` not two, `lora_r` is negative, a dropout no share below 1, features are
+                named for a head that takes none, or auxiliary tasks are unknown or meet LoRA or a label token.
         """
+        if self.lora_r < 0:
+            raise ValueError(f"lora_r must be a rank, or 0 for no LoRA, got {self.lora_r}.")
+        for name in ("head_dropout", "encoder_dropout", "lora_dropout"):
+            dropout = getattr(self, name)
+            if dropout is not None and not 0 <= dropout < 1:
+                raise ValueError(f"{name} must be at least 0 and less than 1, got {dropout}.")
         normalize("", STEPS if self.normalization is None else self.normalization)
         if self.store_dtype not in STORE_DTYPES:
             raise ValueError(f"store_dtype must be one of {STORE_DTYPES}, got {self.store_dtype!r}.")
@@ -192,9 +200,17 @@ class DataArguments:
     )
 
     def __post_init__(self) -> None:
-        """Check the shares and names of the augmentations, see `augmentation_plans`; one file need not be a list."""
+        """Check the samples, and shares and names of the augmentations; one file need not be a list.
+
+        Raises:
+            ValueError: If a sample is of less than one document; as `augmentation_plans` does.
+        """
         if isinstance(self.train_file, str):
             self.train_file = [self.train_file]
+        for name in ("documents", "test_documents"):
+            size = getattr(self, name)
+            if size is not None and size < 1:
+                raise ValueError(f"{name} must be at least 1, or left out for all that there are, got {size}.")
         self.augmentation_plans()
         files: dict[str, Any] = {"train_file": [], "test_file": None, "documents": None, "test_documents": None}
         if self.dataset and (idle := [name for name, nothing in files.items() if getattr(self, name) != nothing]):
@@ -225,7 +241,8 @@ class MvhTrainingArguments(TrainingArguments):
 
     output_dir: str = field(default="runs/mvh", metadata={"help": "Folder of checkpoints, log and result."})
     frozen_epochs: list[int] = field(
-        default_factory=list, metadata={"help": "Epochs, from 1, in which only the head is trained."}
+        default_factory=list,
+        metadata={"help": "Epochs, from 1, in which only the head is trained; 0 alone, or [] in a recipe, is none."},
     )
     keep_frozen_features: bool = field(
         default=True,
@@ -250,12 +267,24 @@ class MvhTrainingArguments(TrainingArguments):
         """Check what would otherwise fail after hours, and choose the precision.
 
         Raises:
-            ValueError: If a list is none, the milestones meet another schedule or `max_steps`, or what masked epochs
-                are given is out of its range.
+            ValueError: If a list is none, an epoch, rate, factor or number of batches is out of its range, the milestones
+                meet another schedule or `max_steps`, or what masked epochs are given is out of its range.
         """
         for name in ("frozen_epochs", "lr_milestones"):
             if not isinstance(getattr(self, name), list):
                 raise ValueError(f"{name} must be a list of epochs, got {getattr(self, name)!r}.")
+        if self.frozen_epochs != [0] and any(epoch < 1 for epoch in self.frozen_epochs):
+            raise ValueError(f"frozen_epochs count from 1, or are 0 alone for none, got {self.frozen_epochs}.")
+        if not all(0 < epoch < math.inf for epoch in self.lr_milestones):
+            raise ValueError(f"lr_milestones must be epochs after the start, got {self.lr_milestones}.")
+        if not 0 < self.lr_gamma < math.inf:
+            raise ValueError(f"lr_gamma must be a positive factor, got {self.lr_gamma}.")
+        for name in ("learning_rate", "weight_decay"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be a number that is not negative, got {getattr(self, name)}.")
+        if self.gradient_accumulation_steps < 1:
+            raise ValueError(f"gradient_accumulation_steps must be at least 1, got {self.gradient_accumulation_steps}.")
+        self._warn_of_epochs_beyond_the_end()
         if self.lr_milestones and (self.max_steps > 0 or str(self.lr_scheduler_type) not in PLAIN_SCHEDULES):
             raise ValueError(
                 f"lr_milestones {self.lr_milestones} count whole epochs and are the schedule; they exclude max_steps "
@@ -271,7 +300,7 @@ class MvhTrainingArguments(TrainingArguments):
                 f"whole checkpoints: save_only_model is {self.save_only_model} and resume_from_checkpoint "
                 f"{self.resume_from_checkpoint!r}, and neither may be given."
             )
-        if self.masked_epochs < 0 or self.masked_learning_rate < 0 or not 0 < self.masked_share < 1:
+        if self.masked_epochs < 0 or not 0 <= self.masked_learning_rate < math.inf or not 0 < self.masked_share < 1:
             raise ValueError(
                 f"masked_epochs and masked_learning_rate must not be negative and masked_share lie between 0 and 1, got "
                 f"{self.masked_epochs}, {self.masked_learning_rate} and {self.masked_share}."
@@ -280,6 +309,26 @@ class MvhTrainingArguments(TrainingArguments):
             self.bf16 = True
             self.__dict__["use_cpu"] = bool(getattr(self, "use_cpu", False)) or not torch.cuda.is_available()
         super().__post_init__()
+
+    def _warn_of_epochs_beyond_the_end(self) -> None:
+        """Say which frozen epochs and milestones never come: a recipe may be meant for more epochs than are trained now."""
+        if self.max_steps > 0:
+            return
+        beyond = {
+            "frozen_epochs": [epoch for epoch in self.frozen_epochs if epoch - 1 >= self.num_train_epochs],
+            "lr_milestones": [epoch for epoch in self.lr_milestones if epoch >= self.num_train_epochs],
+        }
+        for name, epochs in beyond.items():
+            if epochs:
+                logger.warning(
+                    f"{name} are {getattr(self, name)} and num_train_epochs is {self.num_train_epochs}: {epochs} never come."
+                )
+
+
+def takes_no(hint: Any) -> bool:
+    """Whether the word "no" is a value of a field of this type, such as save_strategy: YAML reads it as false."""
+    kinds = [kind for kind in get_args(hint) if isinstance(kind, type) and issubclass(kind, Enum)]
+    return any(value.value == "no" for kind in kinds for value in kind)
 
 
 def refuse_other_type(path: str, key: str, value: Any, hint: Any) -> None:
@@ -332,6 +381,8 @@ def parse_recipe(argv: list[str]) -> tuple[ModelArguments, DataArguments, MvhTra
                 near = difflib.get_close_matches(str(key), known, n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else "."
                 raise ValueError(f"The recipe {argv[0]} names the field {key!r}, which does not exist{hint}")
+            if value is False and takes_no(types[key]):
+                value = "no"
             refuse_other_type(argv[0], key, value, types[key])
             if isinstance(value, list) and (kind := next(iter(get_args(types[key])), None)) in (int, float):
                 value = [kind(one) for one in value]  # YAML reads 1e-4 as text, and argparse converts no list

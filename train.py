@@ -9,7 +9,8 @@ of `transformers.TrainingArguments` among them); every field can be overridden o
 JSONL (`train_file`, one or several, cut into segments by mvh.dataset_builder first) or as a folder built before (`dataset`).
 
 `output_dir` holds the Trainer's checkpoints; run the same command again and a killed run goes on from the last of them.
-The finished detector is `output_dir/model`, the log `output_dir/training.json`.
+The finished detector is `output_dir/model`, the log `output_dir/training.json`: its commit and versions are of the code that
+began, and where other code went on, `resumed_at` names that, too.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from mvh.building import build_model, label_tokens
 from mvh.dataset_builder.build import build_dataset
 from mvh.dataset_builder.folder import tokenizer_sha256
 from mvh.dataset_builder.writing import LABELS
-from mvh.export import export_checkpoint, file_sha256, provenance
+from mvh.export import export_checkpoint, file_sha256
 from mvh.fit_bag import add_bags
 from mvh.fit_features import held_out, segment_features
 from mvh.frozen import FreezeSchedule
@@ -46,7 +47,7 @@ from mvh.masked_training import learn_masked_tokens, masked_begun, masked_histor
 from mvh.metrics import classification_metrics
 from mvh.normalization_mvh import NORMALIZER_VERSION, STEPS
 from mvh.recipe import DataArguments, ModelArguments, MvhTrainingArguments, parse_recipe
-from mvh.resuming import keep_recipe, last_checkpoint, sweep, write_json
+from mvh.resuming import RECIPE, keep_recipe, last_checkpoint, makers, sweep, write_json
 from mvh.seen import dataset_texts, text_hashes
 from mvh.sole_use import sole_use
 from mvh.statistics_mvh import document_margin
@@ -73,13 +74,15 @@ def main(argv: list[str] | None = None) -> Path:
 
 def run(model_args: ModelArguments, data_args: DataArguments, args: MvhTrainingArguments) -> Path:
     """Train as described, or go on with what a killed run has left in `args.output_dir`; see `main`."""
-    if args.process_index == 0:
-        sweep(args.output_dir)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     checkpoint = last_checkpoint(args.output_dir)
     masked = Path(args.output_dir) / MASKED
+    begun = (Path(args.output_dir) / RECIPE).exists()
     keep_recipe(model_args, data_args, args, resumed=checkpoint is not None or masked_begun(masked))
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    made_by = provenance()  # of the code that trains, not of what is committed meanwhile
+    made_by = {}
+    if args.process_index == 0:
+        sweep(args.output_dir, checkpoints=begun)
+        made_by = makers(args.output_dir)  # of the code that trains, not of what is committed meanwhile
     set_seed(args.seed)
     tokenizer = load_tokenizer(model_args.backbone)
     tokens = label_tokens(model_args, tokenizer)
@@ -137,7 +140,7 @@ def load_segments(
 
     Raises:
         ValueError: If the folder was built from another file, sample, tokenizer, normaliser or segmentation than the
-            recipe says, for other labels, or lacks the split "train" or "choose".
+            recipe says, for other labels, past faults that a `strict` recipe raises, or lacks the split "train" or "choose".
         OSError: If the cache of `datasets` cannot take the segments.
     """
     folder = dataset_folder(data_args, args)
@@ -187,9 +190,13 @@ def load_segments(
         built["test_file"] = manifest["inputs"].get("test_file", {}).get("sha256")
         wanted["test_documents"] = data_args.test_documents
         built["test_documents"] = manifest["documents_wanted"]["test_file"]
+    remove = "" if data_args.dataset else f" Name another output_dir, or remove all of {args.output_dir}."
+    if data_args.strict and not data_args.dataset and (faults := passed_over(manifest)):
+        raise ValueError(
+            f"The dataset {folder} was built past {faults} bad rows or rewrites, and the recipe is strict.{remove}"
+        )
     for name, value in wanted.items():
         if built[name] != value:
-            remove = "" if data_args.dataset else f" Name another output_dir, or remove all of {args.output_dir}."
             raise ValueError(
                 f"The dataset {folder} was built with {name} {built[name]}, the recipe wants {value}.{remove}"
             )
@@ -202,6 +209,12 @@ def load_segments(
         if split not in segments:
             raise ValueError(f"The dataset {folder} has no segment in the split {split!r}; it needs more documents.")
     return segments
+
+
+def passed_over(manifest: dict[str, Any]) -> int:
+    """How many rows were set aside, and pieces of texts not rewritten, as a dataset was built: `strict` raises at the first."""
+    rows = sum(sum(reasons.values()) for reasons in manifest["rejected"].values())
+    return rows + sum(made.get("pieces", {}).get("failed", 0) for made in manifest.get("augmentation", []))
 
 
 def prepare(segments: datasets.Dataset, config: Any, learnt: bool = False) -> datasets.Dataset:

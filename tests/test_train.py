@@ -17,12 +17,12 @@ from sklearn.metrics import roc_auc_score
 from transformers import pipeline
 
 from mvh import recipe as recipe_room
-from mvh import train, trainer
+from mvh import resuming, train, trainer
 from mvh.calibrate import calibrate
 from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.normalization_mvh import STEPS
 from mvh.opening import open_pipeline
-from mvh.resuming import keep_recipe
+from mvh.resuming import keep_recipe, last_checkpoint, makers, sweep
 
 from .conftest import make_rows, write_jsonl
 
@@ -198,10 +198,161 @@ def test_a_training_does_not_go_on_with_other_texts_or_another_number_of_process
         keep_recipe(*parsed, resumed=True)
 
 
+def test_a_training_does_not_go_on_with_other_weights_of_the_same_name(recipe, tmp_path, backbone_folder):
+    backbone = shutil.copytree(backbone_folder, tmp_path / "backbone")
+    parsed = recipe_room.parse_recipe([str(recipe), "--backbone", str(backbone), "--output_dir", str(tmp_path)])
+    keep_recipe(*parsed, resumed=False)
+    keep_recipe(*parsed, resumed=True)
+    weights = backbone / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(ValueError, match="begun with sha256 of the backbone's files"):
+        keep_recipe(*parsed, resumed=True)
+    begun = json.loads((tmp_path / "recipe.json").read_text())
+    del begun["sha256 of the backbone's files"]
+    (tmp_path / "recipe.json").write_text(json.dumps(begun))
+    keep_recipe(*parsed, resumed=True)  # of older code, which did not write it
+
+
+def test_what_chooses_the_best_checkpoint_does_not_change_on_the_way(recipe, tmp_path):
+    def keep(*options, resumed):
+        given = [str(recipe), "--output_dir", str(tmp_path), "--save_strategy", "steps", "--eval_strategy", "steps"]
+        keep_recipe(*recipe_room.parse_recipe([*given, *options]), resumed=resumed)
+
+    keep("--eval_steps", "5", "--save_steps", "5", resumed=False)
+    keep("--eval_steps", "10", "--save_steps", "10", resumed=True)  # the last weights are exported in any case
+    best = ["--load_best_model_at_end", "True", "--metric_for_best_model", "eval_loss"]
+    keep(*best, "--eval_steps", "5", "--save_steps", "5", resumed=False)
+    with pytest.raises(ValueError, match="begun with eval_steps 5.*, and now it is 10"):
+        keep(*best, "--eval_steps", "10", "--save_steps", "10", resumed=True)
+    begun = json.loads((tmp_path / "recipe.json").read_text())
+    old = {key: value for key, value in begun.items() if not key.startswith(("eval", "save"))}
+    (tmp_path / "recipe.json").write_text(json.dumps(old))
+    keep(*best, "--eval_steps", "10", "--save_steps", "10", resumed=True)
+
+
+def of_commit(commit):
+    versions = {"mvh": "1", "torch": "2"}
+    return {"commit": commit, "uncommitted_changes": False, "versions": versions, "python": "3.11", "threads": 1}
+
+
+def test_a_log_names_the_code_that_began_and_any_that_went_on(recipe, tmp_path, monkeypatch, caplog):
+    parsed = recipe_room.parse_recipe([str(recipe), "--output_dir", str(tmp_path)])
+
+    def started(commit, resumed=True):
+        monkeypatch.setattr(resuming, "provenance", lambda: of_commit(commit))
+        keep_recipe(*parsed, resumed=resumed)
+        return makers(str(tmp_path))
+
+    assert started("old", resumed=False) == started("old") == of_commit("old")
+    assert not caplog.records
+    later = {key: value for key, value in of_commit("new").items() if key != "threads"}
+    assert started("new") == of_commit("old") | {"resumed_at": [later]}
+    assert "begun by other code than goes on now: commit was old and is new" in caplog.text
+    assert started("new") == started("old") == of_commit("old") | {"resumed_at": [later]}
+    begun = json.loads((tmp_path / "recipe.json").read_text())
+    (tmp_path / "recipe.json").write_text(json.dumps({k: v for k, v in begun.items() if not k.endswith("by")}))
+    caplog.clear()
+    assert started("newest") == of_commit("newest")
+    assert "was written by older code and does not say by which" in caplog.text
+
+
+def test_a_finished_training_started_again_by_other_code_keeps_the_commit_of_its_weights(recipe, tmp_path, monkeypatch):
+    options = [str(recipe), "--output_dir", str(tmp_path), "--num_train_epochs", "1"]
+    monkeypatch.setattr(resuming, "provenance", lambda: of_commit("old"))
+    train.main(options)
+    log = json.loads((tmp_path / "training.json").read_text())
+    assert (log["commit"], log["versions"], "resumed_at" in log) == ("old", of_commit("old")["versions"], False)
+    monkeypatch.setattr(resuming, "provenance", lambda: of_commit("new"))
+    train.main(options)
+    log = json.loads((tmp_path / "training.json").read_text())
+    assert (log["commit"], [one["commit"] for one in log["resumed_at"]]) == ("old", ["new"])
+
+
+def test_only_torn_checkpoints_of_this_training_are_swept(recipe, tmp_path, caplog):
+    for name in (
+        "checkpoint-final",
+        "checkpoint-best",
+        "checkpoint-7-old",
+        "checkpoint-3",
+        "checkpoint-5",
+        "checkpoint-6",
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_text("weights")
+    for name in ("checkpoint-best", "checkpoint-3"):
+        (tmp_path / name / "trainer_state.json").write_text("{}")
+    (tmp_path / "checkpoint-notes.txt").write_text("mine")
+    (tmp_path / "checkpoint-9").write_text("no folder")
+    before = {path.name for path in tmp_path.iterdir()}
+    assert last_checkpoint(str(tmp_path)) == str(tmp_path / "checkpoint-3")
+    sweep(str(tmp_path), checkpoints=False)
+    assert {path.name for path in tmp_path.iterdir()} == before
+    with caplog.at_level("INFO"):
+        sweep(str(tmp_path), checkpoints=True)
+    assert {path.name for path in tmp_path.iterdir()} == before - {"checkpoint-5", "checkpoint-6"}
+    assert f"Removing {tmp_path / 'checkpoint-5'}, which a killed run left unfinished." in caplog.text
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_no_checkpoint_goes_before_the_training_is_known_to_be_the_same(recipe, tmp_path, monkeypatch, begun):
+    """`load_segments` is the first thing after it."""
+    parsed = recipe_room.parse_recipe([str(recipe), "--output_dir", str(tmp_path)])
+    if begun:
+        keep_recipe(*parsed, resumed=False)
+    torn, whole = tmp_path / "checkpoint-12", tmp_path / "checkpoint-9"
+    for folder in (torn, whole):
+        folder.mkdir()
+    (whole / "trainer_state.json").write_text("{}")
+    if begun:
+        with pytest.raises(ValueError, match="begun with seed"):
+            train.main([str(recipe), "--output_dir", str(tmp_path), "--seed", "7"])
+        assert torn.exists()
+
+    def stop(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "load_segments", stop)
+    with pytest.raises(KeyboardInterrupt):
+        train.main([str(recipe), "--output_dir", str(tmp_path)])
+    assert torn.exists() is not begun and whole.exists()
+
+
+def test_a_strict_training_takes_no_dataset_that_was_built_past_bad_rows(recipe, tmp_path, monkeypatch):
+    file = write_jsonl(tmp_path / "train.jsonl", [*make_rows(60), {"text": 5, "label": 0, "id": 999}])
+
+    def load(*options):
+        model_args, data_args, args = recipe_room.parse_recipe(
+            [str(recipe), "--train_file", str(file), "--output_dir", str(tmp_path), *options]
+        )
+        return train.load_segments(data_args, model_args, args, train.load_tokenizer(model_args.backbone))
+
+    assert len(load()["train"])
+    with pytest.raises(
+        ValueError, match="was built past 1 bad rows or rewrites, and the recipe is strict. Name another"
+    ):
+        load("--strict", "True")
+    assert train.passed_over({"rejected": {}, "augmentation": [{"pieces": {"failed": 2}}, {}]}) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--warmup_steps", "0.1"], "exclude warmup_steps"),
+        (["--frozen_epochs", "-1"], r"count from 1, or are 0 alone for none, got \[-1\]"),
+        (["--frozen_epochs", "0", "1"], r"count from 1, or are 0 alone for none, got \[0, 1\]"),
+        (["--lr_milestones", "-1"], "must be epochs after the start"),
+        (["--lr_milestones", "nan"], "must be epochs after the start"),
+        (["--lr_gamma", "0"], "lr_gamma must be a positive factor, got 0.0"),
+        (["--learning_rate", "nan"], "learning_rate must be a number that is not negative, got nan"),
+        (["--weight_decay", "inf"], "weight_decay must be a number"),
+        (["--masked_learning_rate", "nan"], "masked_epochs and masked_learning_rate must not be negative"),
+        (["--gradient_accumulation_steps", "0"], "gradient_accumulation_steps must be at least 1, got 0"),
+        (["--lora_r", "-1"], "lora_r must be a rank, or 0 for no LoRA, got -1"),
+        (["--lora_dropout", "1"], "lora_dropout must be at least 0 and less than 1, got 1.0"),
+        (["--head_dropout", "nan"], "head_dropout must be at least 0 and less than 1, got nan"),
+        (["--encoder_dropout", "-0.1"], "encoder_dropout must be at least 0 and less than 1, got -0.1"),
+        (["--documents", "0"], "documents must be at least 1"),
+        (["--test_documents", "-5"], "test_documents must be at least 1"),
         (["--save_only_model", "True"], "goes on by itself"),
         (["--resume_from_checkpoint", "nowhere"], "goes on by itself"),
     ],
@@ -209,6 +360,23 @@ def test_a_training_does_not_go_on_with_other_texts_or_another_number_of_process
 def test_options_that_would_do_nothing_or_harm_are_refused(recipe, options, message):
     with pytest.raises(ValueError, match=message):
         recipe_room.parse_recipe([str(recipe), *options])
+
+
+def test_epochs_that_never_come_are_named(recipe, caplog):
+    recipe_room.parse_recipe([str(recipe)])
+    recipe_room.parse_recipe([str(recipe), "--frozen_epochs", "0"])  # a command line empties no list
+    recipe_room.parse_recipe([str(recipe), "--num_train_epochs", "4.5"])  # half of the fifth
+    assert not caplog.records
+    recipe_room.parse_recipe([str(recipe), "--num_train_epochs", "4"])
+    assert "frozen_epochs are [1, 5] and num_train_epochs is 4.0: [5] never come." in caplog.text
+    assert "lr_milestones are [2.0, 4.0] and num_train_epochs is 4.0: [4.0] never come." in caplog.text
+
+
+def test_the_word_no_of_yaml_is_a_strategy(tmp_path):
+    path = tmp_path / "recipe.yaml"
+    path.write_text("train_file: x\nsave_strategy: no\neval_strategy: no\nlogging_strategy: no\n")
+    _, _, args = recipe_room.parse_recipe([str(path), "--output_dir", str(tmp_path)])
+    assert {args.save_strategy.value, args.eval_strategy.value, args.logging_strategy.value} == {"no"}
 
 
 def test_numbers_in_lists_may_be_written_as_text(recipe, tmp_path):
