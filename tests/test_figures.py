@@ -67,7 +67,7 @@ MADE_BY = {
     "long_documents": long_documents.page, "long_documents_multi": long_documents.page,
     "features": features.page, "features_multilingual": features.page, "edges": splices.markdown,
     "spans": spans.markdown, "spans_multi": spans.markdown,
-    **dict.fromkeys(("generalisation", "generalisation_languages", "auxiliary"), generalisation_page.markdown),
+    **dict.fromkeys(("generalisation", "generalisation_languages", "auxiliary", "layers"), generalisation_page.markdown),
     "toxic": toxic_page.markdown, "attacks": attacks.page, "writers": writers.page, "heads": heads.page,
 }  # fmt: skip
 SPEED = {
