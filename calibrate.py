@@ -271,7 +271,9 @@ def draw(texts: list[str], most: int, seed: int, source_of: Mapping[str, str] | 
             f"{len(large)} sources have {MIN_GROUP_DOCUMENTS} documents or more and each is to keep as many, and --most "
             f"allows {most}."
         )
-    first = [text for source in large for text in [t for t in drawn if source_of[t] == source][:MIN_GROUP_DOCUMENTS]]
+    first: list[str] = []
+    for source in large:
+        first += [text for text in drawn if source_of[text] == source][:MIN_GROUP_DOCUMENTS]
     taken = set(first)
     return (first + [text for text in drawn if text not in taken])[:most]
 

@@ -47,7 +47,7 @@ from mvh.metrics import DECISIONS, HUMAN, detection_report, source_groups
 from mvh.placing import whole_file
 from mvh.pvalues_mvh import sigmoid
 from mvh.results_mvh import judged
-from mvh.seen import USES, read_seen, seen_before
+from mvh.seen import USES, read_seen, text_hashes
 from mvh.shipped import resolved
 from mvh.submissions import SUBMISSIONS, read_unlabelled, write_submissions
 from mvh.usage import documented
@@ -226,8 +226,10 @@ def score_file(
 
     def counted() -> Rows:
         for row in islice(rows, limit):
-            for use, hashes in (used or {}).items():
-                counts[use] += len(seen_before([row["text"]], hashes))
+            if used:
+                mine = text_hashes([row["text"]])  # (1,)
+                for use, hashes in used.items():
+                    counts[use] += int(np.isin(mine, hashes).sum())
             yield row
 
     for row in tqdm(predictions(counted(), scorer), desc=path.name, unit=" documents"):

@@ -17,9 +17,8 @@ from rich.console import Console
 from mvh.cli.terminal import progress, progress_console, show
 from mvh.cli.words import held_sentence, left_out, plain, read_rows
 from mvh.documents.blocks import Extracted, assemble
-from mvh.documents.body import Body, body_of, mark_body
+from mvh.documents.body import Body, body_from, marked_lines
 from mvh.documents.files import Found
-from mvh.documents.plain import text_blocks
 from mvh.documents.reader import Reader, check_file
 from mvh.documents.tables import Row, added_columns, open_table, part_of
 from mvh.documents.target import target
@@ -119,8 +118,8 @@ class Run:
             return Document(name, None, row)
         if not self.asked.body_only:
             return Document(name, Extracted(row.text, ROW), row)
-        read = assemble(mark_body(text_blocks(row.text), by_looks=True), ROW, body_only=True)
-        return Document(name, read, row, body_of(row.text))
+        blocks = marked_lines(row.text)
+        return Document(name, assemble(blocks, ROW, body_only=True), row, body_from(blocks))
 
     def judge(self, documents: Iterator[Document]) -> Iterator[tuple[Document, dict[str, Any]]]:
         """Each document with its result, in order."""

@@ -72,11 +72,21 @@ class Body:
 
 def body_of(text: str) -> Body:
     """The body of a plain text such as a row of a table: without titles, references and code, as its lines look."""
+    return body_from(marked_lines(text))
+
+
+def marked_lines(text: str) -> list[Block]:
+    """The lines of a plain text, marked by their looks."""
+    return mark_body(text_blocks(text), by_looks=True)
+
+
+def body_from(blocks: Sequence[Block]) -> Body:
+    """The body among the marked blocks of a text, which they tile."""
     kept: list[str] = []
     starts: list[int] = []
     origins: list[int] = []
     position = origin = 0
-    for block in mark_body(text_blocks(text), by_looks=True):
+    for block in blocks:
         if block.kind == BODY:
             if not origins or origin != origins[-1] + position - starts[-1]:  # a piece begins
                 starts.append(position)

@@ -71,9 +71,8 @@ def training_summary(log: dict[str, Any]) -> dict[str, Any]:
         parts[f"{prefix}losses"] = [[entry["step"], entry["loss"]] for entry in entries if "loss" in entry]
         runtimes = (entry["train_runtime"] for entry in entries if "train_runtime" in entry)
         parts[f"{prefix}train_seconds"] = next(runtimes, None)
-    kept: dict[str, Any] = {
-        key: log[key] for key in ("metrics", "commit", "versions", "python", "threads", "world_size") if key in log
-    }
+    told = ("metrics", "commit", "versions", "python", "resumed_at", "threads", "world_size")
+    kept: dict[str, Any] = {key: log[key] for key in told if key in log}
     return {"recipe": recipe, "evaluations": evaluations, **parts, **kept}
 
 
