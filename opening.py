@@ -19,6 +19,7 @@ from transformers import AutoTokenizer, pipeline
 from transformers.utils import cached_file
 
 from mvh.shipped import HUB_NAME, resolved
+from mvh.starting import collection_paused
 
 TASK = "mvh-detect"  # that of `pipeline_mvh`
 KINDS = ("mvh", "mvh-ensemble")  # model types of our checkpoints
@@ -63,6 +64,7 @@ def local_folder(name: str | Path, revision: str | None = None, **options: Any) 
     return Path(name)
 
 
+@collection_paused()
 def open_pipeline(name: str | Path, **options: Any) -> Any:
     """The pipeline of a checkpoint, with the code that came with it, or this package's where it is the same.
 

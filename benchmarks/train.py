@@ -33,6 +33,8 @@ from mvh.benchmarks.measuring import heading, machine, spread, write
 from mvh.building import build_model
 from mvh.dataset_builder.build import build_dataset
 from mvh.experiments.decision_page import table
+from mvh.experiments.kept_runs import identity, signature
+from mvh.export import file_sha256, provenance
 from mvh.frozen import FreezeSchedule, similar_batches
 from mvh.recipe import ModelArguments, MvhTrainingArguments, parse_recipe
 from mvh.train import Collator, load_tokenizer, prepare, segment_and_document_metrics
@@ -105,12 +107,13 @@ def described(args: argparse.Namespace, variant: str, seed: int) -> tuple[ModelA
 
 
 def segments(args: argparse.Namespace) -> tuple[datasets.Dataset, datasets.Dataset]:
-    """The training segments, drawn at random, and those of the dev documents; cut once and kept in --work.
+    """The training segments, drawn at random, and those of the dev documents; cut once for the same files, kept in --work.
 
     Raises:
         ValueError: If the files give fewer training segments than --segments.
     """
-    folder = args.work / "data"
+    parts = [file_sha256(args.train), file_sha256(args.dev), identity(str(args.backbone))]
+    folder = args.work / f"data-{signature([*parts, str(args.segments), str(args.dev_documents)])}"
     if not (folder / "manifest.json").exists():
         tokenizer = load_tokenizer(str(args.backbone))
         build_dataset(args.train, tokenizer, folder, args.dev, args.segments, args.dev_documents, progress=False)
@@ -147,7 +150,26 @@ def run(args: argparse.Namespace, variant: str, seed: int, data: tuple[datasets.
     trainer.train()
     took = time.perf_counter() - begin
     auroc = evaluate(trainer.accelerator.unwrap_model(trainer.model), prepare(dev, model.config), dev, collator)
-    return {"seconds": took, "steps": trainer.state.global_step, "auroc": auroc, "bf16": training.bf16}
+    commit = provenance()["commit"]
+    return {
+        "seconds": took,
+        "steps": trainer.state.global_step,
+        "auroc": auroc,
+        "bf16": training.bf16,
+        "commit": commit,
+    }
+
+
+def run_settings(args: argparse.Namespace) -> dict[str, str]:
+    """What every run of one comparison has to share: sizes, files with their hashes, processor, threads and PyTorch."""
+    settings = {name: str(getattr(args, name)) for name in ("segments", "dev_documents", "learning_rate")}
+    settings |= {
+        name: f"{getattr(args, name).name} {file_sha256(getattr(args, name))[:12]}" for name in ("train", "dev")
+    }
+    settings["backbone"] = f"{args.backbone.name} {signature([identity(str(args.backbone))])}"
+    return settings | {
+        "processor": machine()["processor"], "threads": str(torch.get_num_threads()), "torch": torch.__version__
+    }  # fmt: skip
 
 
 def all_runs(args: argparse.Namespace) -> dict[str, list[dict[str, Any]]] | None:
@@ -156,10 +178,7 @@ def all_runs(args: argparse.Namespace) -> dict[str, list[dict[str, Any]]] | None
     Raises:
         ValueError: If --work holds runs of other settings.
     """
-    begin, kept = time.monotonic(), {}
-    settings = {name: str(getattr(args, name)) for name in ("segments", "dev_documents", "learning_rate")}
-    settings |= {name: getattr(args, name).name for name in ("train", "dev", "backbone")}
-    settings["threads"] = str(torch.get_num_threads())
+    begin, kept, settings = time.monotonic(), {}, run_settings(args)
     data: tuple[datasets.Dataset, datasets.Dataset] | None = None
     for turn, seed in enumerate(args.seeds):
         shift = turn % len(args.variants)
@@ -173,10 +192,12 @@ def all_runs(args: argparse.Namespace) -> dict[str, list[dict[str, Any]]] | None
                 file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
                 sys.stderr.write(f"{variant}, seed {seed}: {found['seconds']:.0f} s, AUROC {found['auroc']}\n")
             found = json.loads(file.read_text(encoding="utf-8"))
-            if found["settings"] != settings:
-                raise ValueError(
-                    f"{file} is a run of {found['settings']}, now wanted is {settings}: name another --work."
-                )
+            other = {
+                name: found["settings"].get(name) for name in settings if found["settings"].get(name) != settings[name]
+            }
+            if other:
+                wanted = {name: settings[name] for name in other}
+                raise ValueError(f"{file} is a run of {other}, now wanted is {wanted}: name another --work.")
             kept[variant, seed] = found
     return {variant: [kept[variant, seed] for seed in args.seeds] for variant in args.variants}
 
@@ -208,6 +229,8 @@ def page(report: dict[str, Any]) -> list[str]:
     lines += [f"Backbone {report['backbone']}, {report['segments']:,} training segments, dev set of "
               f"{report['dev_documents']:,} documents, learning rate {report['learning_rate']:g}, seeds {report['seeds']}; "
               "the difference is the mean over seeds to the first variant.", ""]  # fmt: skip
+    commits = sorted({str(one["commit"])[:12] for found in report["runs"].values() for one in found})
+    lines += [f"Runs made at {', '.join(commits)}.", ""]
     cells = []
     for row in report["rows"]:
         took = row["seconds"]

@@ -16,6 +16,7 @@ from typer.core import TyperCommand
 
 from mvh import __version__
 from mvh.cli.faults import INTERRUPTED, OK, failed
+from mvh.starting import collection_paused
 
 ASKED = "Was this written by a machine?"
 RELIED_ON = "Can I rely on it for my texts?"
@@ -81,7 +82,9 @@ def run(context: typer.Context) -> None:
         typer.Exit: Always, with the exit status.
     """
     try:
-        result = import_module(COMMANDS[str(context.info_name)].module).main(context.args)
+        with collection_paused():
+            module = import_module(COMMANDS[str(context.info_name)].module)
+        result = module.main(context.args)
     except KeyboardInterrupt:
         print("\nInterrupted.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None

@@ -24,6 +24,7 @@ from mvh.features_mvh import REGISTERS
 from mvh.inputs_mvh import PRECISIONS
 from mvh.report.words import counted
 from mvh.shipped import SHIPPED, resolved
+from mvh.starting import collection_paused
 from mvh.voting_mvh import VOTES
 
 GUIDE = """
@@ -183,6 +184,7 @@ def check(asked: Request) -> None:
             raise typer.BadParameter(why, param_hint=option)
 
 
+@collection_paused()
 def load(model: str, revision: str | None = None) -> Any:
     """The detector's pipeline, or where `model` is an ONNX export the same without PyTorch.
 

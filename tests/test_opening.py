@@ -1,5 +1,6 @@
 """Checkpoints that cannot be opened: one sentence, whatever is damaged."""
 
+import gc
 import json
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import torch
 from mvh import export, pipeline_mvh
 from mvh.opening import TASK, has_package_code, local_folder, open_pipeline, refuse_unknown
 from mvh.shipped import CHECKPOINTS
+from mvh.starting import collection_paused
 
 
 @pytest.fixture
@@ -96,3 +98,22 @@ def test_options_of_loading_are_left_to_transformers(damaged):
     assert not has_package_code(damaged), "a config that names other code"
     with pytest.raises(ValueError, match="contains custom code"):
         open_pipeline(damaged, trust_remote_code=None)
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_a_quick_start_leaves_the_garbage_collector_as_it_was(on, tmp_path):
+    """Paused within, and after it as before, also where what it surrounds fails or is nested in another."""
+    before = gc.isenabled()
+    (gc.enable if on else gc.disable)()
+    try:
+        with collection_paused():
+            assert not gc.isenabled()
+            with collection_paused():
+                pass
+            assert not gc.isenabled()
+        assert gc.isenabled() == on
+        with pytest.raises(ValueError, match="no checkpoint folder"):
+            open_pipeline(tmp_path / "none")
+        assert gc.isenabled() == on
+    finally:
+        (gc.enable if before else gc.disable)()
