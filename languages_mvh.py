@@ -2,7 +2,8 @@
 
 Known are the languages of `wordlists_mvh`, and more that are here so that none of them is taken for a listed one: lists of
 their commonest function words, written for this project. The language whose words are the largest share of a text's
-words is the text's, once invisible characters and look-alike letters are folded. A script of one language needs no list:
+words is the text's, once invisible characters and look-alike letters are folded; another that enough of its stretches are in
+is told beside it. A script of one language needs no list:
 `scripts_mvh` tells it apart, on the same folded text: Latin letters in Cyrillic dress are Latin to the detector, too.
 """
 
@@ -10,9 +11,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 from .normalization_mvh import normalize
-from .scripts_mvh import scripts_of
+from .scripts_mvh import MIN_BESIDE, scripts_of
 from .wordlists_mvh import LISTS, SCRIPTS, WORD, script_of
 
 NAMES = {
@@ -66,6 +68,7 @@ LEAST_WORDS = 30  # fewer say nothing about the language
 MIN_SHARE = 0.15  # of function words among the words
 LEAST_DIFFERENT = 5  # function words: the y of a formula is no Spanish
 FOLDED = ("invisible", "unicode", "homoglyphs")  # steps that mend words which a disguise has cut or respelt
+WINDOW = 60  # words, of whose language a text's other languages are made up
 BLOCKS, BLOCK = 5, 4_000  # what is looked at of a long text: so many blocks of so many characters, evenly spaced
 
 WORDS = {
@@ -73,12 +76,17 @@ WORDS = {
     | {name: frozenset(words.split()) for name, words in OTHERS.get(script, {}).items()}
     for script, (_, listed) in SCRIPTS.items()
 }
+SPEAKERS = {  # script -> function word -> its languages
+    script: {word: [name for name in spoken if word in spoken[name]] for word in frozenset().union(*spoken.values())}
+    for script, spoken in WORDS.items()
+}
 
 
-def scripts_and_language(text: str, steps: Sequence[str] = FOLDED) -> tuple[list[str], str]:
-    """What `scripts_mvh.scripts_of` says of a text, and its language as a key of NAMES, once disguises are folded.
+def scripts_and_languages(text: str, steps: Sequence[str] = FOLDED) -> tuple[list[str], str, list[str]]:
+    """What `scripts_mvh.scripts_of` says of a text, its language, and other languages of at least MIN_BESIDE of its words.
 
-    The language is "" where too few words are function words of one to tell.
+    Languages are keys of NAMES, told once disguises are folded. The text's own is "" where too few words are function words
+    of one to tell. For the others its words are taken WINDOW by WINDOW; only languages of its first script are told.
 
     Args:
         text: A text of any length; of a long one BLOCKS blocks are looked at, so the time does not grow with the document.
@@ -88,27 +96,34 @@ def scripts_and_language(text: str, steps: Sequence[str] = FOLDED) -> tuple[list
         step = (len(text) - BLOCK) // (BLOCKS - 1)
         text = " ".join(text[start : start + BLOCK] for start in range(0, BLOCKS * step, step))
     text = normalize(text, tuple(step for step in FOLDED if step in steps)).text
-    return scripts_of(text), _language(text)
+    words, script = WORD.findall(text.lower()), script_of(text)
+    language, parts = _language(words, script), Counter[str]()
+    starts = [*range(0, max(1, len(words) - LEAST_WORDS + 1), WINDOW), len(words)]  # the last window takes what is left
+    for start, end in pairwise(starts):
+        parts[_language(words[start:end], script)] += end - start
+    others = [name for name in sorted(parts) if name not in ("", language) and parts[name] >= MIN_BESIDE * len(words)]
+    return scripts_of(text), language, others
 
 
 def script_and_language(text: str, steps: Sequence[str] = FOLDED) -> tuple[str, str]:
-    """The script of most letters of a text, and its language; see `scripts_and_language`."""
-    (script, *_), language = scripts_and_language(text, steps)
+    """The script of most letters of a text, and its language; see `scripts_and_languages`."""
+    (script, *_), language, _ = scripts_and_languages(text, steps)
     return script, language
 
 
 def dominant_language(text: str) -> str:
-    """The language of a text, see `scripts_and_language`."""
-    return scripts_and_language(text)[1]
+    """The language of a text, see `scripts_and_languages`."""
+    return scripts_and_languages(text)[1]
 
 
-def _language(text: str) -> str:
-    """The language of a folded text."""
-    counts = Counter(WORD.findall(text.lower()))
-    total, script = sum(counts.values()), script_of(text)
-    if total < LEAST_WORDS or script is None:
+def _language(words: Sequence[str], script: str | None) -> str:
+    """The language of words in lower case, one of those of a script."""
+    if len(words) < LEAST_WORDS or script is None:
         return ""
-    found = {name: [counts[word] for word in words if word in counts] for name, words in WORDS[script].items()}
-    best = max(found, key=lambda name: sum(found[name]))
-    clear = sum(found[best]) >= MIN_SHARE * total and len(found[best]) >= LEAST_DIFFERENT
-    return best if clear else ""
+    times, different = Counter[str](), Counter[str]()
+    for word, count in Counter(words).items():
+        for name in SPEAKERS[script].get(word, ()):
+            times[name] += count
+            different[name] += 1
+    best = max(WORDS[script], key=lambda name: times[name])
+    return best if times[best] >= MIN_SHARE * len(words) and different[best] >= LEAST_DIFFERENT else ""

@@ -30,6 +30,7 @@ class Document:
         language: What `languages_mvh.dominant_language` says, "" where it cannot tell.
         document_type: Its type where that was told and a feature of the detector read it, else "".
         beside: Other scripts that many of its letters belong to, see `scripts_mvh.scripts_of`.
+        other_languages: Other languages that many of its words are in, see `languages_mvh.scripts_and_languages`.
         unread: Share of its characters that the tokenizer does not know, see `segmentation_mvh.Segment`.
         source: Where a calibration document comes from, "" where nobody said.
     """
@@ -40,6 +41,7 @@ class Document:
     language: str = ""
     document_type: str = ""
     beside: tuple[str, ...] = ()
+    other_languages: tuple[str, ...] = ()
     unread: float = 0.0
     source: str = ""
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mvh.calibration_mvh import decode_calibration, encode_calibration
-from mvh.languages_mvh import LEAST_WORDS, NAMES, WORDS, dominant_language, script_and_language
+from mvh.languages_mvh import LEAST_WORDS, NAMES, WORDS, dominant_language, script_and_language, scripts_and_languages
 from mvh.references_mvh import Document
 from mvh.voting_mvh import LEAST_OF_A_LANGUAGE, decide
 
@@ -113,6 +113,16 @@ def test_quotations_do_not_change_it():
     assert dominant_language(TEXTS["en"] + " " + TEXTS["fr"][:120]) == "en"
 
 
+def test_another_language_is_told_from_a_fifth_of_the_words_on():
+    english, german = (f"{TEXTS[name]} " for name in ("en", "de"))
+    half = english * 6 + german * 6
+    assert scripts_and_languages(half)[1:] in [("en", ["de"]), ("de", ["en"])]
+    assert scripts_and_languages(english * 10 + german)[1:] == ("en", [])
+    assert scripts_and_languages(english * 10)[1:] == ("en", []) and scripts_and_languages("")[1:] == ("", [])
+    assert scripts_and_languages(english * 10 + german * 6)[1:] == ("en", ["de"])
+    assert scripts_and_languages(TEXTS["ru"] * 4 + " " + TEXTS["uk"] * 3)[1:] == ("ru", ["uk"])
+
+
 def test_the_whole_text_counts_and_time_does_not_grow_with_it():
     assert dominant_language(TEXTS["fr"] + TEXTS["en"] * 200) == "en"
     long = TEXTS["en"] * 40_000  # some 12 MB
@@ -153,6 +163,18 @@ def test_a_language_the_calibration_never_saw_is_no_verdict():
         "The text is in German, and the calibration saw only English: how often the detector errs on it is not known."
     ]
     assert 4 < LEAST_OF_A_LANGUAGE and warnings_of("fr", calibration)[0] is None, "a few strays are not enough"
+
+
+@pytest.mark.parametrize(("others", "label"), [(("de", "fr"), None), (("en",), 1), ((), 1)])
+def test_a_text_partly_in_a_language_the_calibration_never_saw_is_no_verdict(others, label):
+    document = Document(np.array([9.0, 9.0]), np.full(2, 256), "latin", "en", other_languages=others)
+    options = {"alpha": 0.05, "correction": "bh", "vote": "calibrated", "p_values": "conformal"}
+    result = decide(document, calibrated(["en"] * 60), **options)
+    assert result["label"] == label and bool(result["doubts"]) == (label is None)
+    assert all("A good part of the text is in German and French" in doubt for doubt in result["doubts"])
+    assert decide(document, calibrated([""] * 60), **options)["label"] == 1, (
+        "where nobody looked every language is judged"
+    )
 
 
 def test_a_calibration_that_knows_no_language_judges_every_one():

@@ -26,6 +26,7 @@ HANDED_ON = (
     "block_texts",
     "script",
     "beside",
+    "other_languages",
     "unread",
     "language",
     "document_type",

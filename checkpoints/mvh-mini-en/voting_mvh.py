@@ -224,6 +224,11 @@ def doubts_about(document: Document, calibration: Calibration) -> list[str]:
             f"The text is in {NAMES[document.language]}, and the calibration saw only "
             f"{', '.join(NAMES[name] for name in spoken)}: how often the detector errs on it is not known."
         )
+    if spoken and (unspoken := [NAMES[name] for name in document.other_languages if name not in spoken]):
+        reasons.append(
+            f"A good part of the text is in {' and '.join(unspoken)}, and the calibration saw only "
+            f"{', '.join(NAMES[name] for name in spoken)}: how often the detector errs on it is not known."
+        )
     if document.document_type not in calibration.document_types:
         told = f"was said to be {document.document_type!r}" if document.document_type else "came without a type"
         seen = " and ".join(

@@ -19,7 +19,7 @@ import numpy as np
 from .calibration_mvh import decode_calibration
 from .features_mvh import compute_features, reads_document_type
 from .inputs_mvh import check_text
-from .languages_mvh import scripts_and_language
+from .languages_mvh import scripts_and_languages
 from .normalization_mvh import STEPS
 from .readings_mvh import Reading
 from .references_mvh import Calibration, Document
@@ -150,7 +150,7 @@ def segment_inputs(member: Member, index: int, text: Any, document_type: str | N
     """
     config = member.config
     segments = segments_of(member, text)
-    (script, *beside), language = scripts_and_language(text, steps_of(config))
+    (script, *beside), language, other_languages = scripts_and_languages(text, steps_of(config))
     for segment in segments:
         ids = np.array([segment.input_ids], dtype=np.int64)  # (1, T)
         item: dict[str, Any] = {
@@ -166,6 +166,7 @@ def segment_inputs(member: Member, index: int, text: Any, document_type: str | N
             "script": script,
             "language": language,
             "beside": beside,
+            "other_languages": other_languages,
             "unread": segment.unread,
             "document_type": (document_type or "") if reads_document_type(config.feature_names) else "",
         }
@@ -199,6 +200,7 @@ def readings_of(outputs: Sequence[dict[str, Any]]) -> list[Reading]:
             script=mine[0]["script"],
             language=mine[0]["language"],
             beside=tuple(mine[0]["beside"]),
+            other_languages=tuple(mine[0]["other_languages"]),
             unread=sum(output["unread"] for output in mine) / mine[-1]["end"],
             document_type=mine[0]["document_type"],
         )
