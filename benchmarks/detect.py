@@ -9,7 +9,8 @@ lengths; "mixed", as many documents in each, so that nearly all words are in lon
 are full, nothing can be won by sorting them, only by quicker arithmetic. Variants take turns in rounds. Reported: seconds
 (median and spread), documents per second, how many times as fast as the first variant (ratio of medians), how often the
 label is that of mvh in float32, and the share of the matrix-multiply peak of the same number type measured in the same
-rounds: useful arithmetic, padding and everything but the model's products not counted, over the time of the whole call.
+rounds: useful arithmetic, padding and everything but the model's products not counted, over the time of the whole call. Where
+the time of mvh goes on the long ones is told too, from one more call under PyTorch's profiler.
 `--shape minilm` measures a model of MiniLM-L6's shape with random weights and the tokenizer of --model, whose labels mean
 nothing, and `--shape mdeberta` one of mDeBERTa-v3-base's; its documents are shorter, and only the stock pipeline is its rival.
 """
@@ -31,6 +32,7 @@ from transformers import BertConfig, DebertaV2Config, PretrainedConfig
 from mvh.benchmarks.measuring import heading, interleave, machine, multiply, peak, spread, write
 from mvh.benchmarks.rivals import ONNX_PACKAGES, OPENVINO_PACKAGES, Rival, missing, onnx, openvino, stock
 from mvh.benchmarks.samples import document, everyday, mixed, read_sentences
+from mvh.benchmarks.spending import spending
 from mvh.benchmarks.work import useful_work, work_per_length
 from mvh.configuration_mvh import MvhConfig
 from mvh.experiments.decision_page import table
@@ -196,6 +198,10 @@ def page(report: dict[str, Any]) -> list[str]:
                           row["documents_per_second"], row["times_as_fast"], row["same_label"],
                           row.get("peak_gflops"), row.get("share_of_peak")])  # fmt: skip
         lines += table(heads, cells)
+    spent = report["spending"]
+    lines += [f"## Where the time of {spent['way']} goes, long documents", ""]
+    cells = [[row["part"], row["share"], row["gflops"], row["share_of_peak"]] for row in spent["parts"]]
+    lines += table(["part", "share of the time", "GFLOP/s", "share of peak"], cells)
     return lines + [f"- {sentence}" for sentence in report["missing"]]
 
 
@@ -244,6 +250,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
             words = sum(len(text.split()) for text in texts)
             rows = measure(detect, ways, texts, rounds)
             report["sets"][name] = {"documents": len(texts), "words": words, "rows": rows}
+        way = FAST if FAST in ways else EXACT
+        ceiling = next(row["peak_gflops"] for row in report["sets"]["long"]["rows"] if row["way"] == way)
+        parts = spending(lambda: ways[way](sets["long"]))
+        shares = [None if part["gflops"] is None else part["gflops"] / ceiling for part in parts]
+        parts = [part | {"share_of_peak": share} for part, share in zip(parts, shares, strict=True)]
+        report["spending"] = {"way": way, "parts": parts}
     write(report, page(report), args.out)
     return report
 

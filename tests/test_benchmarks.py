@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from mvh import packed_mvh
 from mvh.benchmarks import detect as detecting
-from mvh.benchmarks import measuring, memory, parity, samples, work
+from mvh.benchmarks import measuring, memory, parity, samples, spending, work
 from mvh.benchmarks.rivals import ONNX_PACKAGES, OPENVINO_PACKAGES, chunk_ids, missing, onnx, openvino, stock
 from mvh.opening import read_config
 from mvh.shipped import SHIPPED
@@ -84,6 +85,30 @@ def test_detect_writes_what_it_measured(detector, texts, tmp_path, capsys, monke
     assert rows[detecting.FIRST]["times_as_fast"] == 1 and rows[detecting.EXACT]["same_label"] == 1
     for name in ("ONNX", "OpenVINO"):
         assert any(name in sentence for sentence in report["missing"])
+    assert "Where the time of" in page and len(report["spending"]["parts"]) == 5
+
+
+def test_the_parts_of_the_time_are_all_of_it_and_products_are_counted():
+    """Against the arithmetic of each product: 2 times inputs times outputs for a row, with and without a bias."""
+    x, weight, bias = torch.randn(64, 32), torch.randn(48, 32), torch.randn(48)
+    left, right = torch.randn(4, 8, 16), torch.randn(4, 16, 8)
+
+    def run():
+        for _ in range(50):
+            torch.nn.functional.linear(x, weight, bias)
+            packed_mvh.product(x, packed_mvh.pack(weight, torch.float32), bias)
+            torch.bmm(left, right)
+            torch.baddbmm(torch.zeros(4, 8, 8), left, right)
+            x.clone()
+
+    parts = {row["part"]: row for row in spending.spending(run)}
+    assert sum(row["share"] for row in parts.values()) == pytest.approx(1, abs=0.02)
+    assert all(parts[name]["gflops"] > 0 for name in (spending.LINEAR, spending.PRODUCTS))
+    assert parts[spending.COPIES]["gflops"] is None and parts[spending.COPIES]["share"] > 0
+    assert spending.operations("aten::addmm", [[48], [64, 32], [32, 48], [], []]) == 2 * 64 * 32 * 48
+    assert spending.operations("mkldnn::_linear_pointwise", [[2, 32, 32], [48, 32], [48]]) == 2 * 64 * 32 * 48
+    assert spending.operations("aten::bmm", [[4, 8, 16], [4, 16, 8]]) == 2 * 4 * 8 * 16 * 8
+    assert spending.operations("aten::baddbmm", [[4, 8, 8], [4, 8, 16], [4, 16, 8]]) == 2 * 4 * 8 * 16 * 8
 
 
 @pytest.mark.slow
