@@ -15,6 +15,7 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 from scipy.stats import betabinom
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
@@ -140,6 +141,36 @@ def backbone_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrai
     AutoModelForTextEncoding.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def recipe(tmp_path_factory: pytest.TempPathFactory, backbone_folder: Path) -> Path:
+    """The article's recipe at toy size: its five epochs, its schedule, a backbone of width 32."""
+    folder = tmp_path_factory.mktemp("recipe")
+    fields = yaml.safe_load((Path(train.__file__).parent / "recipes" / "article_en_plain.yaml").read_text())
+    fields |= {
+        "backbone": str(backbone_folder),
+        "head_widths": [16, 8],
+        "core_tokens": 32,
+        "context_tokens": 8,
+        "train_file": str(write_jsonl(folder / "train.jsonl", make_rows(60))),
+        "learning_rate": 0.002,
+        "save_total_limit": None,
+        "logging_strategy": "epoch",
+        "use_cpu": True,
+        "disable_tqdm": True,
+    }
+    path = folder / "recipe.yaml"
+    path.write_text(yaml.safe_dump(fields))
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that a training by the toy recipe leaves; not to be changed."""
+    out = tmp_path_factory.mktemp("run")
+    train.main([str(recipe), "--output_dir", str(out)])
+    return out
 
 
 @pytest.fixture(scope="session")
