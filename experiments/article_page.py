@@ -8,6 +8,9 @@ import numpy as np
 
 from mvh.experiments.decision_page import table
 
+ARTICLES_OWN = "mdeberta"  # its encoder, where a row is about no other
+OTHER_TEXTS = """They have the form of SemEval-2024 Task 8's files and are others (some of the multilingual texts are its
+own): figures of the article, where they stand beside ours, are of other texts."""
 OPTIONS = {  # words of train.py's command line that a reader of a table should know of
     "--encoder_dropout": "the encoder's dropout is {} (the article names none, and its backbones come with 0.1)",
     "--train_sampling_strategy": "batches hold texts of similar length (`{}`), which the article does not mention",
@@ -24,11 +27,9 @@ def markdown(result: dict[str, Any]) -> str:
     """The page: what was run, the table, notes, and the commands of what was not run."""
     changed = " with changes beyond it" if result["uncommitted_changes"] else ""
     lines = [f"# {result['title']}", "", f"`{result['command']}`", ""]
-    listed = ", ".join(f"{file['file']} ({file['sha256'][:12]}…)" for pair in result["files"].values() for file in pair)
-    lines += [
-        f"Page made at commit {result['commit']}{changed}; the JSON holds the commit of each run. Files: {listed}.",
-        "",
-    ]
+    listed = ", ".join(described(file) for pair in result["files"].values() for file in pair)
+    lines += [f"Page made at commit {result['commit']}{changed}. {made_at(result['rows'])}", ""]
+    lines += [f"Files: {listed}. {OTHER_TEXTS}", ""]
     if result["quick"]:
         lines += ["**A quick run: it shows that the code runs, and no figure of it means anything.**", ""]
     lines += [result["about"].strip(), ""]
@@ -42,15 +43,42 @@ def markdown(result: dict[str, Any]) -> str:
     compared = on_shared_seeds(result["rows"], result["decisions"][0], names[0])
     if notes := [*result["notes"], *compared, *failed_texts(result["rows"])]:
         lines += [*(f"- {note}" for note in notes), ""]
-    missing = [row for row in result["rows"] if not row["runs"]]
-    if missing:
+    if missing := not_run(result["rows"]):
         lines += [
-            "Not run here, because it needs weights or a model from the Hub (add `--seeds` and options as above):",
+            "Not run here, because it needs weights or a model from the Hub. `--seeds` and, after `--`, options as above may "
+            "follow; `--out` keeps this page as it is:",
             "",
         ]
-        lines += [f"    {command_of(result, row)}" for row in missing]
+        lines += [f"    {command_of(result, row, backbone)}" for row, backbone in missing]
         lines.append("")
     return "\n".join(lines)
+
+
+def described(file: dict[str, Any]) -> str:
+    """A file by name and hash, and how much of it is English."""
+    return f"{file['file']} ({file['sha256'][:12]}…; {file['texts']:,} texts, {file['english']:.0%} of them English)"
+
+
+def made_at(rows: list[dict[str, Any]]) -> str:
+    """The commits at which the models of a page were trained and judged, in sentences."""
+    runs = [run for row in rows for found in row["runs"].values() for run in found]
+    code = [made for run in runs for made in (run["made_by"], run.get("trained_at")) if made]
+    commits = sorted({str(made["commit"])[:12] for made in code})
+    dirty = sum(
+        any(made and made["uncommitted_changes"] for made in (run["made_by"], run.get("trained_at"))) for run in runs
+    )
+    said = f"Its {len(runs)} runs were trained and judged at {', '.join(commits)}; the JSON says which at which"
+    return f"{said}, and of {dirty} of them that the code had changes beyond its commit." if dirty else f"{said}."
+
+
+def not_run(rows: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str | None]]:
+    """Rows without a run, and those that leave the backbone open without one of the article's: each with what it lacks."""
+    encoder = [
+        row for row in rows if row["kind"] == "encoder" and row["backbone"] is None and ARTICLES_OWN not in row["runs"]
+    ]
+    return [
+        (row, ARTICLES_OWN if row in encoder else row["backbone"]) for row in rows if row in encoder or not row["runs"]
+    ]
 
 
 def on_shared_seeds(rows: list[dict[str, Any]], decision: str, name: str) -> list[str]:
@@ -88,7 +116,7 @@ def options_said(options: list[str]) -> str:
     """What the words given to train.py change for every row, in a sentence; empty where there are none."""
     said = []
     for name, value in zip(options[::2], options[1::2], strict=False):
-        said += [OPTIONS.get(name, f"`{name}` is `{{}}`").format(value)] if name != "--use_cpu" else []
+        said.append(OPTIONS.get(name, f"`{name}` is `{{}}`").format(value))
     return f"In every training, beside what its row says, {' and '.join(said)}." if said else ""
 
 
@@ -98,6 +126,10 @@ def row_cells(row: dict[str, Any], decisions: list[str], names: list[str]) -> li
     if not row["runs"]:
         return [[row["title"], row["test"], published, "not run here", *["–"] * (len(decisions) + 2)]]
     lines = []
+    if not_run([row]):
+        lines.append(
+            [row["title"], row["test"], published, f"{ARTICLES_OWN}: not run here", *["–"] * (len(decisions) + 2)]
+        )
     for backbone, runs in row["runs"].items():
         model = "character n-grams" if row["kind"] == "char_ngram" else backbone
         cells = []
@@ -110,9 +142,10 @@ def row_cells(row: dict[str, Any], decisions: list[str], names: list[str]) -> li
     return lines
 
 
-def command_of(result: dict[str, Any], row: dict[str, Any]) -> str:
-    """The command that runs a row."""
+def command_of(result: dict[str, Any], row: dict[str, Any], backbone: str | None) -> str:
+    """The command that runs a row with a backbone; None for what the table trains by itself."""
     files = " ".join(f"--{name} {' '.join(file['file'] for file in pair)}" for name, pair in result["files"].items())
     needs = f" --needs {row['needs']}" if row["needs"] else ""
-    backbone = f" --backbone {row['backbone']}" if row["backbone"] else ""
-    return f"python -m mvh.experiments.{result['experiment']} {files}{backbone} --rows '{row['title']}'{needs}"
+    asked = f" --backbone {backbone}" if backbone else ""
+    out = f"--out runs/tables/{result['experiment']}.json"
+    return f"python -m mvh.experiments.{result['experiment']} {files}{asked} --rows '{row['title']}'{needs} {out}"

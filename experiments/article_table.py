@@ -3,7 +3,8 @@
 A table is an `Experiment`. `main` runs the rows that can be run, for several seeds: each draws its own sample and its own
 head. Every finished run is a small file in `--work`: the same command again goes on after it, and the page shows the runs of
 every backbone that are there. Runs that a table beside `--out` already shows are not made again either, so a fresh clone
-goes on from the committed tables. Words after `--` go to train.py.
+goes on from the committed tables, where it is given the same files, weights and options; runs of others leave the page. Words
+after `--` go to train.py.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mvh.experiments.article import BACKBONES, RECIPES, RUNS, Job, Row, weights_for
+from mvh.experiments.article import BACKBONES, RECIPES, RUNS, Job, Row, read_file, weights_for
 from mvh.experiments.article_page import markdown
 from mvh.experiments.kept_runs import identity, keep_run, kept_run, signature
 from mvh.export import file_sha256, provenance
@@ -29,10 +30,11 @@ from mvh.placing import place_report
 logger = logging.getLogger("mvh.experiments.article")
 
 SEEDS = 3
+ON_CPU = ("--use_cpu", "True")
 # said above the tables that read many languages
 MADE_HERE = """No multilingual pre-trained weights were at hand: `scratch` and `scratch_30k` are small BERTs of random weights
 (two layers of width 128) under 8,000 and 30,000 word pieces made from the training texts, and `minilm_l6` was pre-trained on
-English alone."""
+English alone. Word pieces are made from all texts of the training file's role "train", up to 4,000, without their labels."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,17 @@ def signed(row: Row, job: Job) -> str:
     recipe = (RECIPES / f"{row.training.recipe}.yaml").read_text(encoding="utf-8")
     made_of = [str(BACKBONES[job.backbone]), _identity(job.weights) if job.weights else ""]
     made_of += [_identity(given) for member in row.members[1:] if (given := weights_for(member, job))]
-    asked = [repr(row.training), repr(job.options), *job.decisions, str(job.quick), row.kind, *row.members]
+    options = repr(
+        (*placeless(job.options), *ON_CPU)
+    )  # the words that runs were signed with when these were all on CPUs
+    asked = [repr(row.training), options, *job.decisions, str(job.quick), row.kind, *row.members]
     return signature([*files, recipe, *made_of, *asked])
+
+
+def placeless(options: Sequence[str]) -> tuple[str, ...]:
+    """Words of train.py's command line without the pair that says whether a CPU computes, which is no setting of a run."""
+    where = [number for number, word in enumerate(options) if word == ON_CPU[0]]
+    return tuple(word for number, word in enumerate(options) if number not in where and number - 1 not in where)
 
 
 def files_of(row: Row) -> set[str]:
@@ -86,6 +97,14 @@ def shown_runs(folder: Path) -> Shown:
             for run in (run for runs in row.get("runs", {}).values() for run in runs):
                 found[row["test"], run["signature"], run["backbone"], run["seed"]] = run
     return found
+
+
+@cache
+def about_file(path: Path) -> dict[str, Any]:
+    """What a page says of a file: its name, hash, how many texts it has and which share of them is English."""
+    languages = [row["lang"] for row in read_file(path)]
+    english = sum(language == "en" for language in languages) / max(1, len(languages))
+    return {"file": path.name, "sha256": _sha256(path), "texts": len(languages), "english": english}
 
 
 def wanted(row: Row, args: argparse.Namespace) -> bool:
@@ -227,9 +246,9 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> dict[str,
         "figures": list(experiment.figures),
         "decisions": list(experiment.decisions),
         "command": f"{parser.prog} {command}",
-        "options": list(extra),
+        "options": list(placeless(extra)),
         "quick": args.quick,
-        "files": {name: [{"file": p.name, "sha256": file_sha256(p)} for p in pair] for name, pair in files.items()},
+        "files": {name: [about_file(path) for path in pair] for name, pair in files.items()},
         **provenance(),
         "rows": rows,
     }

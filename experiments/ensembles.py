@@ -18,8 +18,7 @@ TABLE = Experiment(
     "Ensembles of different backbones",
     """The article proposes to judge by several encoders together. Members are trained on the same 2,000 English texts with the
 recipe `few_texts`. Averaged scores are calibrated as a whole; p-values are merged by functions valid whatever the members'
-dependence, which costs power. `scratch` is a small BERT of random weights: a weak second opinion, and the only other one that
-runs without the Hub.""",
+dependence, which costs power. `scratch` is a small BERT of random weights: a weak second opinion.""",
     rows=(
         *(Row(f"{name} alone", TRAINING, backbone=name) for members in ENSEMBLES for name in members),
         *(

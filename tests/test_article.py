@@ -3,6 +3,8 @@
 import importlib
 import json
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from mvh.experiments.article_table import Experiment
 from mvh.experiments.kept_runs import identity, keep_run, kept_run
 from mvh.experiments.scored import Scored
 from mvh.experiments.small_backbone import small_backbone
+from mvh.export import provenance
 from mvh.recipe import parse_recipe
 from tests.conftest import make_rows, write_jsonl
 
@@ -122,6 +125,9 @@ def test_a_table_runs_goes_on_where_it_was_and_says_what_did_not_run(files, tmp_
     assert [bool(row["runs"]) for row in result["rows"]] == [True, True, False, False, True, True]
     page = (tmp_path / "toy.md").read_text(encoding="utf-8")
     assert "F1 0.5338" in page and "not run here" in page and "--needs translation" in page and "--backbone t5" in page
+    assert "mdeberta: not run here" in page and "--backbone mdeberta --rows 'base' --out runs/tables/toy.json" in page
+    assert "60 texts, 50% of them English" in page and "are of other texts" in page
+    assert f"judged at {provenance()['commit'][:12]};" in page
     assert str(tmp_path) not in page and str(tmp_path) not in (tmp_path / "toy.json").read_text(encoding="utf-8")
 
     monkeypatch.setattr(article_table, "run", lambda *args: pytest.fail("a finished run was run again"))
@@ -162,7 +168,8 @@ def test_a_run_that_fails_costs_itself_alone(files, tmp_path, monkeypatch):
 
     def run(row, job):
         if row.title == "base":
-            return {"backbone": job.backbone, "seed": job.seed, "auroc": 0.5, "decisions": {}, "signature": "s"}
+            found = {"backbone": job.backbone, "seed": job.seed, "auroc": 0.5, "decisions": {}, "signature": "s"}
+            return found | {"made_by": provenance()}
         raise ValueError("The back-end 'marian' cannot load its model.")
 
     monkeypatch.setattr(article_table, "run", run)
@@ -183,7 +190,8 @@ def test_a_page_shows_a_run_for_the_file_it_was_judged_on(files, tmp_path, monke
     def run(row, job):
         made.append(row.test)
         signed = article_table.signed(row, job)
-        return {"backbone": job.backbone, "seed": 0, "auroc": 0.5, "decisions": {}, "signature": signed}
+        found = {"backbone": job.backbone, "seed": 0, "auroc": 0.5, "decisions": {}, "signature": signed}
+        return found | {"made_by": provenance()}
 
     monkeypatch.setattr(article_table, "run", run)
     options = ["--english", *files["english"], "--multilingual", *files["multilingual"], "--backbone", "scratch"]
@@ -191,6 +199,20 @@ def test_a_page_shows_a_run_for_the_file_it_was_judged_on(files, tmp_path, monke
     article_table.main(table, [*options, "--rows", "english"])
     article_table.main(table, options)
     assert made == ["english", "multilingual"]
+
+
+def test_where_a_run_was_computed_is_no_setting_of_it(files):
+    tracks = {track: tuple(map(Path, pair)) for track, pair in files.items()}
+    row, job = (
+        Row("base", Training(("english",), 1000)),
+        article.Job(tracks, Path(), 0, "t5", None, (), ("argmax",), False),
+    )
+    signed = {
+        article_table.signed(row, replace(job, options=words))
+        for words in (("--a", "1"), ("--use_cpu", "True", "--a", "1"), ("--a", "1", "--use_cpu", "False"))
+    }
+    assert len(signed) == 1 and article_table.signed(row, replace(job, options=("--a", "2"))) not in signed
+    assert article_table.placeless(("--use_cpu", "True", "--a", "1")) == ("--a", "1")
 
 
 def test_a_page_says_which_texts_were_not_rewritten():

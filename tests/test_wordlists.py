@@ -119,7 +119,9 @@ def test_a_full_dictionary_travels_in_300_kilobytes_and_seldom_errs():
 @pytest.mark.parametrize(
     ("language", "forms"),
     [
-        ("en", ["walk", "walks", "walked", "walking"]), ("de", ["Frage".lower(), "fragen", "fragten"]),
+        ("en", ["walk", "walks", "walked", "walking"]), ("en", ["stop", "stops", "stopped", "stopping"]),
+        ("en", ["travel", "travelled", "traveling"]), ("en", ["fall", "falls", "falling"]), ("en", ["big", "bigger"]),
+        ("de", ["Frage".lower(), "fragen", "fragten"]),
         ("ru", ["заседание", "заседания", "заседаниями"]), ("bg", ["книга", "книгата", "книги"]),
         ("es", ["casa", "casas"]), ("fr", ["maison", "maisons"]), ("zh", ["好"]),
     ],

@@ -53,9 +53,13 @@ _ENDING = {language: re.compile(f"(?<=...)(?:{suffixes})$") for language, suffix
 
 @lru_cache(maxsize=20_000)
 def stem(word: str, language: str) -> str:
-    """A word in lower case without its longest known ending; the word itself in a language without endings."""
+    """A word in lower case without its longest known ending; the word itself in a language without endings.
+
+    An English stem ends in no double letter: "running" and "run", "falling" and "fall" share theirs.
+    """
     ending = _ENDING.get(language)
-    return ending.sub("", word) if ending else word
+    left = ending.sub("", word) if ending else word
+    return left[:-1] if language == "en" and len(left) > 3 and left[-1] == left[-2] else left
 
 
 def spelled_words(text: str) -> Iterator[str]:
