@@ -12,12 +12,19 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def collection_paused() -> Iterator[None]:
-    """Within it, also as a decorator, garbage is not looked for; after it, it is as it was before."""
+def collection_paused(to_stay: bool = False) -> Iterator[None]:
+    """Within it, also as a decorator, garbage is not looked for; after it, it is as it was before.
+
+    Args:
+        to_stay: Whether everything that is there at the end stays as long as the process, as in a command that ends with its
+            work: then it is never looked through.
+    """
     was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
+        if to_stay:
+            gc.freeze()
         if was_on:
             gc.enable()

@@ -1,12 +1,13 @@
-"""Do verdicts change in bfloat16? The same documents in float32 and bfloat16, verdict by verdict.
+"""Do verdicts change on the quick paths? The same documents in float32, in bfloat16 and without any of them.
 
     python -m mvh.benchmarks.parity --model checkpoints/mvh-mini-en --texts human.jsonl machine.jsonl --limit 500 --keep \
         --out results/speed_parity.json
     python -m mvh.benchmarks.parity --quick
 
 Reported: the share of documents with the same label, of segments with the same label, and the largest and mean shift of
-document p-values, segment p-values and margins. A detector is calibrated in float32; bfloat16 may stand in for it where at
-least AGREEMENT of the verdicts stay. `--keep` writes that into the checkpoint's calibration, and from then on bfloat16 is
+document p-values, segment p-values and margins; of bfloat16 against float32, and of float32 against the plain path, which is
+transformers' own attention and PyTorch's own products. A detector is calibrated in float32; bfloat16 may stand in for it where
+at least AGREEMENT of the verdicts stay. `--keep` writes that into the checkpoint's calibration, and from then on bfloat16 is
 its default where the processor has it; it needs LEAST documents of one's own, best human and machine ones of the kind that
 the detector is for, and takes an older record away where too many verdicts changed. Weights, scores and the calibration's id
 stay as they are; a new calibration needs a new record.
@@ -23,10 +24,14 @@ from typing import Any
 
 import numpy as np
 
+from mvh.attention_mvh import NAME as PLAIN_STEPS
 from mvh.benchmarks.measuring import heading, machine, write
 from mvh.benchmarks.samples import mixed, read_sentences
+from mvh.deberta_mvh import FastDisentangledSelfAttention
 from mvh.experiments.decision_page import table
 from mvh.identity_mvh import AGREEMENT
+from mvh.modeling_mvh import MvhForSequenceClassification
+from mvh.mpnet_mvh import FastMPNetEncoder, FastMPNetSelfAttention
 from mvh.opening import open_folder, read_config
 from mvh.pipeline_mvh import MvhDetectPipeline
 from mvh.placing import whole_file
@@ -64,6 +69,18 @@ def compare(exact: Sequence[dict[str, Any]], fast: Sequence[dict[str, Any]]) -> 
             report["shifts"][name] = {"largest": float(shift.max()), "mean": float(shift.mean())}
     report["enough"] = report["same_label"] >= AGREEMENT
     return report
+
+
+def take_off_quick_paths(model: Any) -> None:
+    """Let a detector's model, or each member of one, compute as transformers and PyTorch do by themselves, in place."""
+    for module in model.modules():
+        if isinstance(module, (FastMPNetEncoder, FastMPNetSelfAttention, FastDisentangledSelfAttention)):
+            module.__class__ = type(module).__base__
+        config: Any = getattr(module, "config", None)
+        if getattr(config, "_attn_implementation", None) == PLAIN_STEPS:
+            config._attn_implementation = "sdpa"
+        if isinstance(module, MvhForSequenceClassification):  # with a hook it has no twin of packed weights
+            module.register_forward_hook(lambda module, inputs, output: None)
 
 
 def read_texts(files: Sequence[Path], limit: int | None) -> list[str]:
@@ -110,6 +127,12 @@ def keep(folder: Path, report: dict[str, Any]) -> str:
     return f"No record was kept: too many verdicts changed, so {folder.name} stays with float32."
 
 
+def shifts(report: dict[str, Any]) -> list[str]:
+    """The table of shifts."""
+    rows = [[name, f"{shift['largest']:.2g}", f"{shift['mean']:.2g}"] for name, shift in report["shifts"].items()]
+    return table(["shift of", "largest", "mean"], rows)
+
+
 def page(report: dict[str, Any]) -> list[str]:
     """The report as lines of Markdown."""
     lines = heading("Verdicts in bfloat16 and in float32", report)
@@ -121,8 +144,14 @@ def page(report: dict[str, Any]) -> list[str]:
         f"{report['segments']} segments.",
         "",
     ]
-    rows = [[name, shift["largest"], shift["mean"]] for name, shift in report["shifts"].items()]
-    lines += table(["shift of", "largest", "mean"], rows)
+    lines += shifts(report)
+    plain = report["plain"]
+    lines += [
+        f"Without quick paths, in float32: {plain['same_label']:.2%} of {plain['documents']} documents have the label that "
+        f"float32 has with them, {plain['same_segment_label']:.2%} of {plain['segments']} segments.",
+        "",
+    ]
+    lines += shifts(plain)
     return [*lines, report["record"]] if "record" in report else lines
 
 
@@ -148,13 +177,16 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
         texts = mixed(read_sentences(), 6 if args.quick else 200, 30, 300 if args.quick else 3_000)
     model, tokenizer = open_folder(args.model)
     detect = MvhDetectPipeline(model=model, tokenizer=tokenizer, device="cpu")
+    exact, fast = (detect(texts, precision=precision, edges="grid") for precision in ("float32", "bfloat16"))
+    take_off_quick_paths(detect.model)
     report: dict[str, Any] = {
         "command": " ".join(["python -m mvh.benchmarks.parity", *(sys.argv[1:] if argv is None else argv)]),
         "quick": args.quick,
         "machine": machine(),
         "model": args.model.name,
         "native": has_bfloat16("cpu"),
-        **compare(*(detect(texts, precision=precision, edges="grid") for precision in ("float32", "bfloat16"))),
+        **compare(exact, fast),
+        "plain": compare(detect(texts, precision="float32", edges="grid"), exact),
     }
     if args.keep:
         report["record"] = keep(args.model, report)

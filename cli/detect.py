@@ -184,7 +184,7 @@ def check(asked: Request) -> None:
             raise typer.BadParameter(why, param_hint=option)
 
 
-@collection_paused()
+@collection_paused(to_stay=True)
 def load(model: str, revision: str | None = None) -> Any:
     """The detector's pipeline, or where `model` is an ONNX export the same without PyTorch.
 

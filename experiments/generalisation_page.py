@@ -109,13 +109,14 @@ def _part(rows: dict[str, Any], part: str, kind: str) -> list[str]:
         return []
     first = next(iter(measured.values()))
     heads = [kind, "human", "machine", *(f"{name}: AUROC, TPR / FPR at 5 %" for name in measured)]
+    said = _rate if kind == "language" else _bare_rate  # elsewhere intervals would make it too wide
     body = []
     for value, counts in first.items():
         cells = []
         for row in measured.values():
             entry = row[value]
             shown = _ranged(entry["auroc"], entry.get("auroc_interval_95"))
-            cells.append(f"{shown}, {number(entry['tpr_0.05']['rate'])} / {number(entry['fpr_0.05']['rate'])}")
+            cells.append(f"{shown}, {said(entry['tpr_0.05'])} / {said(entry['fpr_0.05'])}")
         body.append([value, counts["human"], counts["machine"], *cells])
     return table(heads, body)
 
@@ -126,6 +127,10 @@ def _cell(row: dict[str, Any] | None, key: str) -> Any:
 
 def _rate(rate: dict[str, Any]) -> str:
     return _ranged(rate["rate"], rate.get("interval_95"))
+
+
+def _bare_rate(rate: dict[str, Any]) -> str:
+    return str(number(rate["rate"]))
 
 
 def _ranged(value: float | None, interval: list[float] | None, sign: bool = False) -> str:

@@ -112,10 +112,11 @@ def main(argv: list[str] | None = None) -> None:
         "",
         table,
         "",
-        f"Baselines: `{baselines['command']}`.",
+        f"Baselines: `{baselines['command']}`, commit {(baselines.get('commit') or 'unknown')[:12]}.",
         "",
     ]
-    page += ["## By source", "", score_tables(score).replace("\n## ", "\n### ")]
+    page += ["## By source", "", f"Scored at commit {(score.get('commit') or 'unknown')[:12]}.", ""]
+    page += [score_tables(score).replace("\n## ", "\n### ")]
     (results / f"{name}.md").write_text("\n".join(page).rstrip() + "\n", encoding="utf-8")
     if args.training:
         summary = training_summary(json.loads(args.training.read_text(encoding="utf-8")))

@@ -198,7 +198,8 @@ def measure(path: Path, detect: Any, alpha: float, limit: int | None) -> dict[st
 
 def markdown(results: dict[str, Any]) -> str:
     """The page of results: per file a table of all corrections, grid edges beside refined ones."""
-    lines = ["# Mixed documents: passages and their edges", "", f"`{results['command']}`", ""]
+    commit = (results["provenance"]["commit"] or "unknown")[:12]
+    lines = ["# Mixed documents: passages and their edges", "", f"`{results['command']}`, commit {commit}.", ""]
     for name, file in results["files"].items():
         lines += [
             f"## {name}",

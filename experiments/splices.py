@@ -115,7 +115,8 @@ def markdown(results: dict[str, Any]) -> str:
     lines = [
         "# Edges of passages: the choice of the constants",
         "",
-        f"`{results['command']}` (correction {results['correction']}, {results['documents']} documents)",
+        f"`{results['command']}` (correction {results['correction']}, {results['documents']} documents), commit "
+        f"{(results['provenance']['commit'] or 'unknown')[:12]}.",
         "",
         "| threshold | end cost | precision | recall | F1 | boundary error (words) | whole texts cut | kept |",
         "|---|---|---|---|---|---|---|---|",

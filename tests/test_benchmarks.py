@@ -8,11 +8,14 @@ import sys
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig
 
 from mvh import packed_mvh
 from mvh.benchmarks import detect as detecting
 from mvh.benchmarks import measuring, memory, parity, samples, spending, work
 from mvh.benchmarks.rivals import ONNX_PACKAGES, OPENVINO_PACKAGES, chunk_ids, missing, onnx, openvino, stock
+from mvh.configuration_mvh import MvhConfig
+from mvh.modeling_mvh import MvhForSequenceClassification
 from mvh.opening import read_config
 from mvh.shipped import SHIPPED
 
@@ -128,12 +131,28 @@ def test_other_engines_score_the_same_chunks(loaded, tmp_path):
 def test_parity_counts_what_changed(loaded, detector, texts, tmp_path):
     report = parity.main(["--model", str(detector), "--texts", str(texts), "--out", str(tmp_path / "parity.json")])
     assert report["documents"] == 10 and report["shifts"]["segment margin"]["largest"] > 0
+    plain = report["plain"]
+    assert (
+        plain["same_label"] == plain["same_segment_label"] == 1 and plain["shifts"]["segment margin"]["largest"] < 1e-4
+    )
     results = loaded([make_text(1, 40, seed=1)] * 2)
     flipped = [results[0], {**results[1], "label": "human" if results[1]["label"] != "human" else "machine"}]
     found = parity.compare(results, flipped)
     assert found["same_label"] == 0.5 and not found["enough"] and found["shifts"]["document p-value"]["largest"] == 0
     with pytest.raises(ValueError, match="Of 1 documents none"):
         parity.compare([{"error": {}}], [{"error": {}}])
+
+
+@pytest.mark.parametrize(("kind", "sizes"), [("bert", {}), ("mpnet", {}), ("deberta-v2", detecting.MDEBERTA)])
+def test_the_plain_path_has_no_quick_part(kind, sizes):
+    backbone = AutoConfig.for_model(kind, vocab_size=50, **sizes | TINY)
+    model = MvhForSequenceClassification(MvhConfig(backbone_config=backbone)).eval()
+    quick = [type(module) for module in model.modules() if type(module).__module__.endswith("_mvh")]
+    parity.take_off_quick_paths(model)
+    left = {type(module).__name__ for module in model.encoder.modules() if type(module).__module__.endswith("_mvh")}
+    assert not left and packed_mvh.is_watched(model)
+    assert model.encoder.config._attn_implementation in ("sdpa", "eager")
+    assert kind == "bert" or any("Fast" in found.__name__ for found in quick)
 
 
 def test_a_record_of_parity_is_kept_in_the_calibration(detector, texts, tmp_path, capsys, monkeypatch):

@@ -112,6 +112,11 @@ def test_a_quick_start_leaves_the_garbage_collector_as_it_was(on, tmp_path):
                 pass
             assert not gc.isenabled()
         assert gc.isenabled() == on
+        gc.unfreeze()
+        with collection_paused(to_stay=True):
+            assert gc.get_freeze_count() == 0
+        assert gc.isenabled() == on and gc.get_freeze_count() > 1000
+        gc.unfreeze()
         with pytest.raises(ValueError, match="no checkpoint folder"):
             open_pipeline(tmp_path / "none")
         assert gc.isenabled() == on
