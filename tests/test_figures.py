@@ -38,6 +38,7 @@ from mvh.experiments import (
 )
 from mvh.identity_mvh import AGREEMENT
 from mvh.languages_mvh import LEAST_WORDS
+from mvh.lexicon_mvh import MIN_LANGUAGE_TEXTS
 from mvh.metrics import false_positive_interval
 from mvh.pvalues_mvh import false_alarm_interval, with_confidence
 from mvh.scan.plan import MOST_OF_COMPRESSED, SHARD_ROWS
@@ -329,6 +330,7 @@ CLAIMS = {
     "docs/corpora.md": lambda: [*STATUS, *corpora_claims()],
     "docs/verdict.md": verdict_claims,
     "docs/another_task.md": task_claims,
+    "docs/features.md": lambda: [f"for each language with {MIN_LANGUAGE_TEXTS} of them"],
     "docs/security.md": security_claims,
     "docs/speed.md": lambda: [
         f"of at least {AGREEMENT:.1%} the default".replace("%", " %"),
