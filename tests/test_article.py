@@ -126,7 +126,7 @@ def test_a_table_runs_goes_on_where_it_was_and_says_what_did_not_run(files, tmp_
     page = (tmp_path / "toy.md").read_text(encoding="utf-8")
     assert "F1 0.5338" in page and "not run here" in page and "--needs translation" in page and "--backbone t5" in page
     assert "mdeberta: not run here" in page and "--backbone mdeberta --rows 'base' --out runs/tables/toy.json" in page
-    assert "60 texts, 50% of them English" in page and "are of other texts" in page
+    assert "60 texts, 53% of them English" in page and "are of other texts" in page
     assert f"judged at {provenance()['commit'][:12]};" in page
     assert str(tmp_path) not in page and str(tmp_path) not in (tmp_path / "toy.json").read_text(encoding="utf-8")
 
@@ -236,8 +236,9 @@ def test_a_backbone_of_own_word_pieces_may_stand_on_layers_of_another(files, tmp
 
 
 def test_a_mean_over_seeds_has_its_spread_and_an_unrun_row_its_command():
-    run = {"seed": 0, "auroc": 0.9, "decisions": {"argmax": {"f1": 0.5}}}
-    other = {"seed": 1, "auroc": 0.8, "decisions": {"argmax": {"f1": 0.7}}}
+    made_by = {"commit": "a" * 40, "uncommitted_changes": True}
+    run = {"seed": 0, "auroc": 0.9, "decisions": {"argmax": {"f1": 0.5}}, "made_by": made_by}
+    other = {"seed": 1, "auroc": 0.8, "decisions": {"argmax": {"f1": 0.7}}, "made_by": made_by}
     row = {"title": "base", "test": "english", "published": {}, "kind": "encoder", "backbone": None, "needs": "",
            "runs": {"minilm_l6": [run, other]}}  # fmt: skip
     result = {"experiment": "toy", "title": "Toy", "about": "", "command": "c", "commit": "0" * 40, "quick": False,
@@ -247,6 +248,7 @@ def test_a_mean_over_seeds_has_its_spread_and_an_unrun_row_its_command():
     page = markdown(json.loads(json.dumps(result)))
     assert "0.600 ± 0.141" in page and "0.850 ± 0.071" in page
     assert "--backbone xlmr --rows 'big'" in page
+    assert "judged at aaaaaaaaaaaa;" in page and "of 2 of them that the code had changes beyond its commit" in page
     assert "the encoder's dropout is 0.0 (the article names none" in page
     assert "on the seeds" not in page, "one row alone is compared with nothing"
     result["rows"].append({**row, "title": "once", "runs": {"minilm_l6": [other]}})
