@@ -1,7 +1,7 @@
 """Quick starts: no search for garbage while PyTorch and transformers are imported.
 
-What a library makes while it is imported stays, and the collector looks through all of it again and again as it grows:
-about a quarter of the time that their import takes.
+What a library makes while it is imported stays, and the collector looks through all of it again and again as it grows, and
+once more when the process ends (results/speed_latency.md: `mvh detect` beside the imports alone).
 """
 
 from __future__ import annotations

@@ -56,10 +56,8 @@ def signed(row: Row, job: Job) -> str:
     recipe = (RECIPES / f"{row.training.recipe}.yaml").read_text(encoding="utf-8")
     made_of = [str(BACKBONES[job.backbone]), _identity(job.weights) if job.weights else ""]
     made_of += [_identity(given) for member in row.members[1:] if (given := weights_for(member, job))]
-    options = repr(
-        (*placeless(job.options), *ON_CPU)
-    )  # the words that runs were signed with when these were all on CPUs
-    asked = [repr(row.training), options, *job.decisions, str(job.quick), row.kind, *row.members]
+    options = (*placeless(job.options), *ON_CPU)  # as the committed runs were signed, which were all made on CPUs
+    asked = [repr(row.training), repr(options), *job.decisions, str(job.quick), row.kind, *row.members]
     return signature([*files, recipe, *made_of, *asked])
 
 
