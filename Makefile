@@ -143,7 +143,7 @@ LOWEST = $(RUNS)/lowest
 lowest:          ## the core's quick tests on the oldest versions allowed (on Linux torch 2.6 brings CUDA: some 3 GB)
 	test -x $(LOWEST)/bin/python || $(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-lowest.txt --editable ".[files]" pytest hypothesis crepes python-docx reportlab
-	HF_HOME=$(abspath $(LOWEST))/hf $(LOWEST)/bin/python -m pytest tests/test_shipped.py tests/test_train.py tests/test_report.py tests/test_hub.py tests/test_cli_detect.py tests/test_score.py tests/test_ensemble.py tests/test_calibrate.py tests/test_modeling.py tests/test_mpnet.py tests/test_pipeline.py tests/test_features.py
+	HF_HOME=$(abspath $(LOWEST))/hf $(LOWEST)/bin/python -m pytest tests/test_shipped.py tests/test_train.py tests/test_resuming.py tests/test_recipe.py tests/test_report.py tests/test_hub.py tests/test_cli_detect.py tests/test_score.py tests/test_ensemble.py tests/test_calibrate.py tests/test_modeling.py tests/test_mpnet.py tests/test_pipeline.py tests/test_features.py
 
 load: $(READY)   ## fifty clients on the Endpoint's handler and on the Space, five minutes each: results/load.*
 	$(BIN)/python -m mvh.benchmarks.load $(CHECKPOINT) --out results/load.json

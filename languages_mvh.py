@@ -86,7 +86,8 @@ def scripts_and_languages(text: str, steps: Sequence[str] = FOLDED) -> tuple[lis
     """What `scripts_mvh.scripts_of` says of a text, its language, and other languages of at least MIN_BESIDE of its words.
 
     Languages are keys of NAMES, told once disguises are folded. The text's own is "" where too few words are function words
-    of one to tell. For the others its words are taken WINDOW by WINDOW; only languages of its first script are told.
+    of one to tell. For the others its words are taken WINDOW by WINDOW, each of which counts for one language: of a text of one
+    window there is none, and languages that take turns within a window are told as one.
 
     Args:
         text: A text of any length; of a long one BLOCKS blocks are looked at, so the time does not grow with the document.
@@ -96,11 +97,12 @@ def scripts_and_languages(text: str, steps: Sequence[str] = FOLDED) -> tuple[lis
         step = (len(text) - BLOCK) // (BLOCKS - 1)
         text = " ".join(text[start : start + BLOCK] for start in range(0, BLOCKS * step, step))
     text = normalize(text, tuple(step for step in FOLDED if step in steps)).text
-    words, script = WORD.findall(text.lower()), script_of(text)
-    language, parts = _language(words, script), Counter[str]()
+    words = WORD.findall(text.lower())
+    language, parts = _language(words, script_of(text)), Counter[str]()
     starts = [*range(0, max(1, len(words) - LEAST_WORDS + 1), WINDOW), len(words)]  # the last window takes what is left
     for start, end in pairwise(starts):
-        parts[_language(words[start:end], script)] += end - start
+        window = words[start:end]
+        parts[_language(window, script_of(" ".join(window)))] += len(window)
     others = [name for name in sorted(parts) if name not in ("", language) and parts[name] >= MIN_BESIDE * len(words)]
     return scripts_of(text), language, others
 

@@ -199,7 +199,7 @@ def page(report: dict[str, Any]) -> list[str]:
                           row.get("peak_gflops"), row.get("share_of_peak")])  # fmt: skip
         lines += table(heads, cells)
     spent = report["spending"]
-    lines += [f"## Where the time of {spent['way']} goes, long documents", ""]
+    lines += [f"## Where the time of {spent['way']} goes, long documents", "", "GFLOP/s with padding here.", ""]
     cells = [[row["part"], row["share"], row["gflops"], row["share_of_peak"]] for row in spent["parts"]]
     lines += table(["part", "share of the time", "GFLOP/s", "share of peak"], cells)
     return lines + [f"- {sentence}" for sentence in report["missing"]]

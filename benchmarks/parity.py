@@ -135,7 +135,7 @@ def shifts(report: dict[str, Any]) -> list[str]:
 
 def page(report: dict[str, Any]) -> list[str]:
     """The report as lines of Markdown."""
-    lines = heading("Verdicts in bfloat16 and in float32", report)
+    lines = heading("Verdicts in bfloat16, in float32 and without quick paths", report)
     if not report["native"]:
         lines += ["This processor only imitates bfloat16: the figures hold, but it would be slow here.", ""]
     lines += [

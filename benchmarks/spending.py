@@ -18,6 +18,7 @@ OUTSIDE = "outside PyTorch"
 PARTS = {
     "mkldnn::_linear_pointwise": LINEAR, "aten::addmm": LINEAR, "aten::mm": LINEAR,
     "aten::bmm": PRODUCTS, "aten::baddbmm": PRODUCTS, "aten::copy_": COPIES,
+    "aten::_scaled_dot_product_flash_attention_for_cpu": PRODUCTS,
 }  # fmt: skip
 
 
@@ -52,4 +53,6 @@ def spending(run: Callable[[], Any]) -> list[dict[str, Any]]:
 def operations(name: str, shapes: Sequence[Sequence[int]]) -> int:
     """Floating-point operations of a product of PyTorch, additions and multiplications, from the shapes of its inputs."""
     left, right = shapes[1:3] if name in ("aten::addmm", "aten::baddbmm") else shapes[:2]
+    if "attention" in name:  # queries and keys (B, A, T, D): two products of T x T x D
+        return 4 * math.prod(left) * right[-2]
     return 2 * math.prod(left) * (right[0] if name.startswith("mkldnn") else right[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,12 @@ from mvh.experiments.decision_page import table
 ARTICLES_OWN = "mdeberta"  # its encoder, where a row is about no other
 OTHER_TEXTS = """They have the form of SemEval-2024 Task 8's files and are others (some of the multilingual texts are its
 own): figures of the article, where they stand beside ours, are of other texts."""
+STAND_INS = (
+    "9c535a66c520",
+    "7c9ac4f0d4a9",
+    "80708c09cabe",
+    "bef4b4f4dbb0",
+)  # of which that is true: how their hashes begin
 OPTIONS = {  # words of train.py's command line that a reader of a table should know of
     "--encoder_dropout": "the encoder's dropout is {} (the article names none, and its backbones come with 0.1)",
     "--train_sampling_strategy": "batches hold texts of similar length (`{}`), which the article does not mention",
@@ -27,9 +34,11 @@ def markdown(result: dict[str, Any]) -> str:
     """The page: what was run, the table, notes, and the commands of what was not run."""
     changed = " with changes beyond it" if result["uncommitted_changes"] else ""
     lines = [f"# {result['title']}", "", f"`{result['command']}`", ""]
-    listed = ", ".join(described(file) for pair in result["files"].values() for file in pair)
+    files = [file for pair in result["files"].values() for file in pair]
+    listed = ", ".join(described(file) for file in files)
+    other = any(file["sha256"].startswith(STAND_INS) for file in files)
     lines += [f"Page made at commit {result['commit']}{changed}. {made_at(result['rows'])}", ""]
-    lines += [f"Files: {listed}. {OTHER_TEXTS}", ""]
+    lines += [f"Files: {listed}.{f' {OTHER_TEXTS}' if other else ''}", ""]
     if result["quick"]:
         lines += ["**A quick run: it shows that the code runs, and no figure of it means anything.**", ""]
     lines += [result["about"].strip(), ""]
@@ -62,8 +71,10 @@ def described(file: dict[str, Any]) -> str:
 def made_at(rows: list[dict[str, Any]]) -> str:
     """The commits at which the models of a page were trained and judged, in sentences."""
     runs = [run for row in rows for found in row["runs"].values() for run in found]
+    if not runs:
+        return "It has no run."
     code = [made for run in runs for made in (run["made_by"], run.get("trained_at")) if made]
-    commits = sorted({str(made["commit"])[:12] for made in code})
+    commits = sorted({(made["commit"] or "unknown")[:12] for made in code})
     dirty = sum(
         any(made and made["uncommitted_changes"] for made in (run["made_by"], run.get("trained_at"))) for run in runs
     )
@@ -72,7 +83,10 @@ def made_at(rows: list[dict[str, Any]]) -> str:
 
 
 def not_run(rows: list[dict[str, Any]]) -> list[tuple[dict[str, Any], str | None]]:
-    """Rows without a run, and those that leave the backbone open without one of the article's: each with what it lacks."""
+    """Each row that lacks a run, and the backbone that it lacks.
+
+    A row that leaves the backbone open lacks one while the article's own encoder has not run for it.
+    """
     encoder = [
         row for row in rows if row["kind"] == "encoder" and row["backbone"] is None and ARTICLES_OWN not in row["runs"]
     ]
@@ -148,4 +162,5 @@ def command_of(result: dict[str, Any], row: dict[str, Any], backbone: str | None
     needs = f" --needs {row['needs']}" if row["needs"] else ""
     asked = f" --backbone {backbone}" if backbone else ""
     out = f"--out runs/tables/{result['experiment']}.json"
-    return f"python -m mvh.experiments.{result['experiment']} {files}{asked} --rows '{row['title']}'{needs} {out}"
+    rows = shlex.quote(row["title"])
+    return f"python -m mvh.experiments.{result['experiment']} {files}{asked} --rows {rows}{needs} {out}"

@@ -34,7 +34,7 @@ ON_CPU = ("--use_cpu", "True")
 # said above the tables that read many languages
 MADE_HERE = """No multilingual pre-trained weights were at hand: `scratch` and `scratch_30k` are small BERTs of random weights
 (two layers of width 128) under 8,000 and 30,000 word pieces made from the training texts, and `minilm_l6` was pre-trained on
-English alone. Word pieces are made from all texts of the training file's role "train", up to 4,000, without their labels."""
+English alone. Word pieces are made from 4,000 texts of the training file's role "train", drawn without their labels."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,12 @@ def signed(row: Row, job: Job) -> str:
 
 
 def placeless(options: Sequence[str]) -> tuple[str, ...]:
-    """Words of train.py's command line without the pair that says whether a CPU computes, which is no setting of a run."""
-    where = [number for number, word in enumerate(options) if word == ON_CPU[0]]
-    return tuple(word for number, word in enumerate(options) if number not in where and number - 1 not in where)
+    """Words of train.py's command line without those that say whether a CPU computes, which is no setting of a run."""
+    left: list[str] = []
+    for before, word in zip(("", *options), options, strict=False):
+        value = before == ON_CPU[0] and not word.startswith("--")
+        left += [word] if word != ON_CPU[0] and not value else []
+    return tuple(left)
 
 
 def files_of(row: Row) -> set[str]:
@@ -106,8 +109,8 @@ def about_file(path: Path) -> dict[str, Any]:
 
 
 def wanted(row: Row, args: argparse.Namespace) -> bool:
-    """Whether the command asks for this row."""
-    named = not args.rows or any(word in row.title for word in args.rows)
+    """Whether the command asks for this row: by its title, or by a word in it that is no other row's title."""
+    named = not args.rows or any(word == row.title if word in args.titles else word in row.title for word in args.rows)
     return not args.page_only and named and (not row.needs or row.needs in args.needs)
 
 
@@ -164,7 +167,7 @@ def parser_of(experiment: Experiment) -> argparse.ArgumentParser:
         help="names or folders of their weights in that order, if not those on the Hub",
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(SEEDS)), help="one run of each row per seed")
-    parser.add_argument("--rows", nargs="+", help="run only rows whose title holds one of these words")
+    parser.add_argument("--rows", nargs="+", help="run only rows of these titles, or whose title holds such a word")
     parser.add_argument("--needs", nargs="+", default=[], help="rows are run that need this, e.g. translation")
     parser.add_argument(
         "--out", type=Path, default=Path(f"results/{experiment.name}.json"), help="the page lies beside it"
@@ -217,6 +220,7 @@ def main(experiment: Experiment, argv: Sequence[str] | None = None) -> dict[str,
     words, extra = words[:cut], words[cut + 1 :]
     parser = parser_of(experiment)
     args = parser.parse_args(words)
+    args.titles = {row.title for row in experiment.rows}
     if args.out.suffix != ".json":
         raise ValueError(f"--out must name a .json file, got {args.out.name}.")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)

@@ -126,7 +126,9 @@ def _cell(row: dict[str, Any] | None, key: str) -> Any:
 
 
 def _rate(rate: dict[str, Any]) -> str:
-    return _ranged(rate["rate"], rate.get("interval_95"))
+    """A share with its interval; drawn pairs that all agree tell none."""
+    interval = rate.get("interval_95")
+    return _ranged(rate["rate"], interval if interval and interval[0] < interval[1] else None)
 
 
 def _bare_rate(rate: dict[str, Any]) -> str:

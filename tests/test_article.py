@@ -2,15 +2,17 @@
 
 import importlib
 import json
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from transformers import AutoConfig
 
-from mvh.experiments import article, article_table
+from mvh.experiments import article, article_page, article_table
 from mvh.experiments.article import Row, Training
 from mvh.experiments.article_decisions import DECISIONS, judged
 from mvh.experiments.article_page import failed_texts, markdown
@@ -125,8 +127,9 @@ def test_a_table_runs_goes_on_where_it_was_and_says_what_did_not_run(files, tmp_
     assert [bool(row["runs"]) for row in result["rows"]] == [True, True, False, False, True, True]
     page = (tmp_path / "toy.md").read_text(encoding="utf-8")
     assert "F1 0.5338" in page and "not run here" in page and "--needs translation" in page and "--backbone t5" in page
-    assert "mdeberta: not run here" in page and "--backbone mdeberta --rows 'base' --out runs/tables/toy.json" in page
-    assert "60 texts, 53% of them English" in page and "are of other texts" in page
+    assert "mdeberta: not run here" in page and "--backbone mdeberta --rows base --out runs/tables/toy.json" in page
+    assert "60 texts, 53% of them English" in page
+    assert "are of other texts" not in page, "said of the files of which it is true alone"
     assert f"judged at {provenance()['commit'][:12]};" in page
     assert str(tmp_path) not in page and str(tmp_path) not in (tmp_path / "toy.json").read_text(encoding="utf-8")
 
@@ -201,6 +204,25 @@ def test_a_page_shows_a_run_for_the_file_it_was_judged_on(files, tmp_path, monke
     assert made == ["english", "multilingual"]
 
 
+def test_a_title_asks_for_its_row_alone_and_a_word_for_all_that_hold_it():
+    rows = [Row(title, Training(("english",), 1000)) for title in ("base", "base, longer", "other")]
+
+    def asked(*words):
+        args = SimpleNamespace(rows=words, titles={row.title for row in rows}, page_only=False, needs=[])
+        return [row.title for row in rows if article_table.wanted(row, args)]
+
+    assert (
+        asked("base") == ["base"] and asked("longer") == ["base, longer"] and asked("base", "oth") == ["base", "other"]
+    )
+    assert asked() == [row.title for row in rows]
+
+
+def test_a_command_of_a_page_is_one_that_a_shell_takes():
+    title, result = "the article's settings", {"experiment": "toy", "files": {}}
+    command = article_page.command_of(result, {"title": title, "needs": ""}, "mdeberta")
+    assert shlex.split(command)[shlex.split(command).index("--rows") + 1] == title
+
+
 def test_where_a_run_was_computed_is_no_setting_of_it(files):
     tracks = {track: tuple(map(Path, pair)) for track, pair in files.items()}
     row, job = (
@@ -213,6 +235,7 @@ def test_where_a_run_was_computed_is_no_setting_of_it(files):
     }
     assert len(signed) == 1 and article_table.signed(row, replace(job, options=("--a", "2"))) not in signed
     assert article_table.placeless(("--use_cpu", "True", "--a", "1")) == ("--a", "1")
+    assert article_table.placeless(("--use_cpu", "--a", "1")) == ("--a", "1"), "it may stand without a value"
 
 
 def test_a_page_says_which_texts_were_not_rewritten():
@@ -247,7 +270,7 @@ def test_a_mean_over_seeds_has_its_spread_and_an_unrun_row_its_command():
               "rows": [row, {**row, "title": "big", "runs": {}, "backbone": "xlmr"}]}  # fmt: skip
     page = markdown(json.loads(json.dumps(result)))
     assert "0.600 ± 0.141" in page and "0.850 ± 0.071" in page
-    assert "--backbone xlmr --rows 'big'" in page
+    assert "--backbone xlmr --rows big" in page
     assert "judged at aaaaaaaaaaaa;" in page and "of 2 of them that the code had changes beyond its commit" in page
     assert "the encoder's dropout is 0.0 (the article names none" in page
     assert "on the seeds" not in page, "one row alone is compared with nothing"

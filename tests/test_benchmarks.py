@@ -108,6 +108,11 @@ def test_the_parts_of_the_time_are_all_of_it_and_products_are_counted():
     assert sum(row["share"] for row in parts.values()) == pytest.approx(1, abs=0.02)
     assert all(parts[name]["gflops"] > 0 for name in (spending.LINEAR, spending.PRODUCTS))
     assert parts[spending.COPIES]["gflops"] is None and parts[spending.COPIES]["share"] > 0
+    large = torch.randn(512, 512)
+    only = {row["part"]: row for row in spending.spending(lambda: [torch.mm(large, large) for _ in range(50)])}
+    assert only[spending.LINEAR]["share"] > max(row["share"] for name, row in only.items() if name != spending.LINEAR)
+    heads = [[2, 3, 8, 16]] * 3
+    assert spending.operations("aten::_scaled_dot_product_flash_attention_for_cpu", heads) == 4 * 2 * 3 * 8 * 8 * 16
     assert spending.operations("aten::addmm", [[48], [64, 32], [32, 48], [], []]) == 2 * 64 * 32 * 48
     assert spending.operations("mkldnn::_linear_pointwise", [[2, 32, 32], [48, 32], [48]]) == 2 * 64 * 32 * 48
     assert spending.operations("aten::bmm", [[4, 8, 16], [4, 16, 8]]) == 2 * 4 * 8 * 16 * 8

@@ -1,6 +1,7 @@
 """The benchmarks of training, scanning and growth: one schedule on both sides, kept runs, sums that add up; no figures."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -45,6 +46,10 @@ def test_both_sides_run_the_schedule_and_runs_are_kept(words, tmp_path, capsys):
     assert again and again["rows"] == report["rows"], "finished runs are not run again"
     with pytest.raises(ValueError, match=r"is a run of .*'0.0001'.*, now wanted is .*'0.001'.*name another --work"):
         training.main([*words, "--learning-rate", "0.001"])
+    other = tmp_path / Path(words[words.index("--train") + 1]).name
+    other.write_text(Path(words[words.index("--train") + 1]).read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"is a run of \{'train': .*name another --work"):
+        training.main([*words, "--train", str(other)])
     with pytest.raises(ValueError, match="needs --backbone, --train, --dev"):
         training.main([])
 

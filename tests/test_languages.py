@@ -121,6 +121,9 @@ def test_another_language_is_told_from_a_fifth_of_the_words_on():
     assert scripts_and_languages(english * 10)[1:] == ("en", []) and scripts_and_languages("")[1:] == ("", [])
     assert scripts_and_languages(english * 10 + german * 6)[1:] == ("en", ["de"])
     assert scripts_and_languages(TEXTS["ru"] * 4 + " " + TEXTS["uk"] * 3)[1:] == ("ru", ["uk"])
+    assert scripts_and_languages(english * 6 + f"{TEXTS['uk']} " * 4)[1:] == ("en", ["uk"]), "in another script, too"
+    short = " ".join([*english.split()[:44], *german.split()[:44]])
+    assert scripts_and_languages(short)[2] == [], "one window has one language"
 
 
 def test_the_whole_text_counts_and_time_does_not_grow_with_it():

@@ -5,11 +5,14 @@ import json
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from mvh import export, pipeline_mvh
+import mvh
+from mvh import export, opening, pipeline_mvh
+from mvh.cli import detect
 from mvh.opening import TASK, has_package_code, local_folder, open_pipeline, refuse_unknown
 from mvh.shipped import CHECKPOINTS
 from mvh.starting import collection_paused
@@ -98,6 +101,25 @@ def test_options_of_loading_are_left_to_transformers(damaged):
     assert not has_package_code(damaged), "a config that names other code"
     with pytest.raises(ValueError, match="contains custom code"):
         open_pipeline(damaged, trust_remote_code=None)
+
+
+def test_a_detector_is_opened_with_the_garbage_collector_paused(detector, monkeypatch):
+    """By the package's lazy names, by `open_pipeline` and by the command, after which nothing loaded is looked through."""
+    seen = []
+
+    def opened(*args, **options):
+        seen.append(gc.isenabled())
+        return SimpleNamespace(load_detector=None, pipeline=None)
+
+    gc.unfreeze()
+    monkeypatch.setattr(opening, "package_pipeline", opened)
+    open_pipeline(detector, trust_remote_code=True)
+    monkeypatch.setattr(mvh, "import_module", opened)
+    assert mvh.load_detector is None
+    monkeypatch.setattr("mvh.detector.load_detector", opened)
+    assert detect.load(str(detector)) is None
+    assert seen == [False, False, False] and gc.isenabled() and gc.get_freeze_count() > 1000
+    gc.unfreeze()
 
 
 @pytest.mark.parametrize("on", [True, False])

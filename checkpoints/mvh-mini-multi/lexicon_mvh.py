@@ -55,7 +55,7 @@ _ENDING = {language: re.compile(f"(?<=...)(?:{suffixes})$") for language, suffix
 def stem(word: str, language: str) -> str:
     """A word in lower case without its longest known ending; the word itself in a language without endings.
 
-    An English stem ends in no double letter: "running" and "run", "falling" and "fall" share theirs.
+    An English stem of more than three letters ends in no double one: "running" and "run", "falling" and "fall" share theirs.
     """
     ending = _ENDING.get(language)
     left = ending.sub("", word) if ending else word
