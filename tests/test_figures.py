@@ -37,7 +37,7 @@ from mvh.experiments import (
     writers,
 )
 from mvh.identity_mvh import AGREEMENT
-from mvh.languages_mvh import LEAST_WORDS, NAMES
+from mvh.languages_mvh import LEAST_WORDS, NAMES, WINDOW
 from mvh.lexicon_mvh import MIN_LANGUAGE_TEXTS
 from mvh.metrics import false_positive_interval
 from mvh.pvalues_mvh import false_alarm_interval, with_confidence
@@ -219,6 +219,7 @@ def verdict_claims():
         f"needs {MIN_GROUP_DOCUMENTS} texts of one script in the half for documents, so {2 * MIN_GROUP_DOCUMENTS} in all",
         f"Fewer than {calibrate.LEAST} are refused",
         f"and a text of fewer than {LEAST_WORDS} words, is judged as any other.",
+        f"looked for in stretches of {WINDOW} words, so it is not seen in a text of fewer than {WINDOW + LEAST_WORDS},",
         f"With 200, the first row of the table above (n = {calibrate.LEAST // 2}) applies.",
     ]
 
