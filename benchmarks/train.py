@@ -229,10 +229,8 @@ def page(report: dict[str, Any]) -> list[str]:
     lines += [f"Backbone {report['backbone']}, {report['segments']:,} training segments, dev set of "
               f"{report['dev_documents']:,} documents, learning rate {report['learning_rate']:g}, seeds {report['seeds']}; "
               "the difference is the mean over seeds to the first variant.", ""]  # fmt: skip
-    if commits := sorted(
-        {str(one["commit"])[:12] for found in report["runs"].values() for one in found if "commit" in one}
-    ):
-        lines += [f"Runs made at {', '.join(commits)}.", ""]
+    commits = sorted({str(one["commit"])[:12] for found in report["runs"].values() for one in found})
+    lines += [f"Runs made at {', '.join(commits)}.", ""]
     cells = []
     for row in report["rows"]:
         took = row["seconds"]
